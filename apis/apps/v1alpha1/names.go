@@ -1,0 +1,69 @@
+package v1alpha1
+
+// Labels that tie a ManifestWork to the FederatedDeployment it was made for. A work is ours only when all four agree.
+const (
+	// LabelFederatedDeployment is the name of the FederatedDeployment.
+	LabelFederatedDeployment = "apps.flotilla.dev/federateddeployment"
+	// LabelFederatedDeploymentNamespace is its namespace on the hub.
+	LabelFederatedDeploymentNamespace = "apps.flotilla.dev/federateddeployment-namespace"
+	// LabelFederatedDeploymentUID is its UID, so that a namesake created later never inherits works.
+	LabelFederatedDeploymentUID = "apps.flotilla.dev/federateddeployment-uid"
+	// LabelSubset is the subset's name.
+	LabelSubset = "apps.flotilla.dev/subset"
+)
+
+const (
+	// AnnotationRevision is the revision of the template that a ManifestWork carries.
+	AnnotationRevision = "apps.flotilla.dev/revision"
+	// AnnotationConfirmRemoval lets a held removal go on. Its value is the name of the object it stands on, or,
+	// on a cluster namespace, the name of that namespace.
+	AnnotationConfirmRemoval = "flotilla.dev/confirm-removal"
+	// FinalizerWorks keeps a FederatedDeployment until the works it made are gone from every cluster.
+	FinalizerWorks = "apps.flotilla.dev/works"
+)
+
+// ClusterClaims through which an agent says where its nodes are. Values are sorted, distinct and joined by commas.
+const (
+	ClaimZones   = "zones.flotilla.dev"
+	ClaimRegions = "regions.flotilla.dev"
+)
+
+// Names that UnitedDeployment fixes for workloads and pods (WL-5.11).
+const (
+	LabelSubsetName         = "apps.kruise.io/subset-name"
+	LabelControllerRevision = "apps.kruise.io/controller-revision-hash"
+	AnnotationSubsetPatch   = "apps.kruise.io/subset-patch"
+)
+
+// Condition types of a FederatedDeployment. Ready sums up, Reconciling says wait, Stalled says act.
+const (
+	ConditionReady       = "Ready"
+	ConditionReconciling = "Reconciling"
+	ConditionStalled     = "Stalled"
+)
+
+// Reasons of those conditions.
+const (
+	// ReasonAllReplicasReady: every subset runs what was asked, ready and updated.
+	ReasonAllReplicasReady = "AllReplicasReady"
+	// ReasonProgressing: works are on their way or pods are starting or updating.
+	ReasonProgressing = "Progressing"
+	// ReasonRolloutHeld: partitions keep some replicas on the old revision, as asked.
+	ReasonRolloutHeld = "RolloutHeld"
+	// ReasonClusterSilent: a cluster stopped reporting, its replicas are unconfirmed.
+	ReasonClusterSilent = "ClusterSilent"
+	// ReasonInvalidSpec: the spec contradicts itself in a way that the schema cannot refuse.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonClusterUnresolved: a subset matches no cluster, or several.
+	ReasonClusterUnresolved = "ClusterUnresolved"
+	// ReasonAllocationFailed: the replica settings of the subsets cannot all hold.
+	ReasonAllocationFailed = "AllocationFailed"
+	// ReasonWorkRefused: a work could not be written or applied.
+	ReasonWorkRefused = "WorkRefused"
+	// ReasonRolloutStuck: updated pods do not become ready and use up the budget.
+	ReasonRolloutStuck = "RolloutStuck"
+	// ReasonRemoving: the object is being deleted and waits for clusters to remove its workloads.
+	ReasonRemoving = "Removing"
+	// ReasonSettled is the reason of Reconciling and Stalled while they are False.
+	ReasonSettled = "Settled"
+)

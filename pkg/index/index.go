@@ -1,0 +1,76 @@
+// Package index holds the field indexes of the cache, each beside the one typed lookup that knows its key.
+package index
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ownerUID indexes objects by the UID of every owner they name, controllers or not.
+const ownerUID = "metadata.ownerReferences.uid"
+
+// ByOwner makes objects of a kind findable by the UIDs of their owners. Registering a kind twice is an error of the
+// cache, so each kind is registered once, by the list of controllers.
+func ByOwner(ctx context.Context, indexer client.FieldIndexer, kinds ...client.Object) error {
+	for _, kind := range kinds {
+		if err := indexer.IndexField(ctx, kind, ownerUID, Owners); err != nil {
+			return fmt.Errorf("index %T by owner: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// Owners are the keys of ByOwner; a fake client registers it under Key.
+func Owners(o client.Object) []string {
+	var uids []string
+	for _, ref := range o.GetOwnerReferences() {
+		uids = append(uids, string(ref.UID))
+	}
+	return uids
+}
+
+// Key is the name of the owner index, for tests that build a fake client.
+const Key = ownerUID
+
+// PodsOf lists the pods that name owner. They are shared with the cache: read only.
+func PodsOf(ctx context.Context, r client.Reader, owner client.Object) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := list(ctx, r, owner, &pods)
+	return pods.Items, err
+}
+
+// ClaimsOf lists the PersistentVolumeClaims that name owner. They are shared with the cache: read only.
+func ClaimsOf(ctx context.Context, r client.Reader, owner client.Object) ([]corev1.PersistentVolumeClaim, error) {
+	var claims corev1.PersistentVolumeClaimList
+	err := list(ctx, r, owner, &claims)
+	return claims.Items, err
+}
+
+// RevisionsOf lists the ControllerRevisions that owner controls. They are shared with the cache: read only.
+func RevisionsOf(ctx context.Context, r client.Reader, owner client.Object) ([]appsv1.ControllerRevision, error) {
+	var revisions appsv1.ControllerRevisionList
+	if err := list(ctx, r, owner, &revisions); err != nil {
+		return nil, err
+	}
+	kept := revisions.Items[:0]
+	for _, revision := range revisions.Items {
+		if metav1.IsControlledBy(&revision, owner) {
+			kept = append(kept, revision)
+		}
+	}
+	return kept, nil
+}
+
+func list(ctx context.Context, r client.Reader, owner client.Object, into client.ObjectList) error {
+	err := r.List(ctx, into, client.InNamespace(owner.GetNamespace()),
+		client.MatchingFields{ownerUID: string(owner.GetUID())}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return fmt.Errorf("list what %s/%s owns: %w", owner.GetNamespace(), owner.GetName(), err)
+	}
+	return nil
+}
