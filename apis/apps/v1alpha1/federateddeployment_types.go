@@ -126,7 +126,7 @@ type Topology struct {
 // Subset is one share of the workload: how many replicas, in which cluster, on which of its nodes.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.cluster) && has(self.clusterSelector))",message="cluster and clusterSelector exclude each other: name the cluster, or select it by labels"
-// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || type(self.minReplicas) != int || type(self.maxReplicas) != int || self.minReplicas <= self.maxReplicas",message="minReplicas must not be above maxReplicas"
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || !has(self.maxReplicas) || type(self.minReplicas) != int || type(self.maxReplicas) != int || self.minReplicas <= self.maxReplicas",messageExpression="'minReplicas ' + string(self.minReplicas) + ' is above maxReplicas ' + string(self.maxReplicas) + '; lower minReplicas or raise maxReplicas'"
 // +kubebuilder:validation:XValidation:rule="has(self.nodeSelectorTerm) == has(oldSelf.nodeSelectorTerm) && (!has(self.nodeSelectorTerm) || self.nodeSelectorTerm == oldSelf.nodeSelectorTerm)",message="nodeSelectorTerm of a subset is immutable; add a subset of another name and remove this one"
 // +kubebuilder:validation:XValidation:rule="has(self.tolerations) == has(oldSelf.tolerations) && (!has(self.tolerations) || self.tolerations == oldSelf.tolerations)",message="tolerations of a subset are immutable; add a subset of another name and remove this one"
 type Subset struct {
@@ -161,19 +161,22 @@ type Subset struct {
 	// Replicas of this subset: a number, or a percentage of spec.replicas. Subsets that say nothing share the rest.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="must be a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="write a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:MaxLength=20
 	Replicas *intstr.IntOrString `json:"replicas,omitempty"`
 
 	// MinReplicas are given to this subset before any subset gets more than its minimum.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="must be a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="write a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:MaxLength=20
 	MinReplicas *intstr.IntOrString `json:"minReplicas,omitempty"`
 
 	// MaxReplicas is the most this subset gets. Without it there is no limit.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="must be a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="write a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:MaxLength=20
 	MaxReplicas *intstr.IntOrString `json:"maxReplicas,omitempty"`
 
 	// Patch is a strategic merge patch onto the pod template, applied last.
