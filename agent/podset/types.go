@@ -242,12 +242,14 @@ type Waiting struct {
 	ScaleIn int // surplus pods that wait for planned deletions to end (1.9 step 6)
 	Updates int // held back by maxUnavailable
 	Hooks   int // pods whose user has not released a hook
-	// Culprits are the unavailable pods that use up the budget: blocked ones
-	// first, then the oldest; at most ten.
+	// Culprits are the unavailable pods that use up the budget, blocked ones
+	// first; at most ten.
 	Culprits []Culprit
 }
 
 // Culprit is a pod that others wait for.
 type Culprit struct {
-	Pod, Node, Blocked string
+	Pod, Node string
+	Blocked   string // Pod.Blocked
+	Hook      string // the hook whose user it waits for: preNormal, inPlaceUpdate, preDelete
 }

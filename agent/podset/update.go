@@ -1,0 +1,110 @@
+package podset
+
+import "fmt"
+
+// update is 1.10: pods of the wrong revision, the least missed first, as far
+// as the budget goes.
+func (d *decision) update(diff diff) {
+	if diff.updateNum == 0 {
+		return
+	}
+	back := diff.updateNum < 0
+	target := d.spec.UpdateRevision
+	if back {
+		target = d.spec.CurrentRevision
+	}
+	waiting := d.orderUpdates(d.waiting(back))
+	waiting = waiting[:min(len(waiting), abs(diff.updateNum))]
+
+	down, downTarget := 0, 0
+	for i := range d.members {
+		m := &d.members[i]
+		if m.up {
+			if m.Marked && m.fresh == back && m.State != PreparingDelete {
+				down++ // as good as down: it leaves as soon as the budget lets it
+			}
+			continue
+		}
+		down++
+		if m.fresh != back {
+			downTarget++
+		}
+	}
+	picked := 0
+	for i, m := range waiting {
+		if m.Marked {
+			continue // its deletion is planned and waits for its own budget
+		}
+		if downTarget+picked >= diff.updateBudget || m.up && down >= diff.updateBudget {
+			d.plan.Waiting.Updates = len(waiting) - i
+			return
+		}
+		if m.up {
+			down++
+		}
+		picked++
+		d.updatePod(m, target)
+	}
+}
+
+// waiting are the pods that may change their revision now.
+func (d *decision) waiting(back bool) []*member {
+	var out []*member
+	for i := range d.members {
+		m := &d.members[i]
+		if m.fresh != back || m.State == PreparingDelete || m.State != Updated && m.InPlace.Grace {
+			continue
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// updatePod is 1.13.
+func (d *decision) updatePod(m *member, target string) {
+	switch {
+	case d.spec.UpdateType != Recreate && d.spec.InPlaceFrom[m.Revision]:
+		d.updateInPlace(m, target)
+	case d.spec.UpdateType == InPlaceOnly:
+		d.refuse(m, fmt.Sprintf("the change from %s to %s does not fit into a running pod and the update type is InPlaceOnly", m.Revision, target))
+	default:
+		d.plan.Update = append(d.plan.Update, Update{Pod: m.Name, To: target, How: MarkForRecreate, Why: d.because(m)})
+	}
+}
+
+func (d *decision) updateInPlace(m *member, target string) {
+	const wait = "its inPlaceUpdate hook runs before the update"
+	switch m.State {
+	case "", PreparingNormal, Normal:
+		if m.HookedUpdate {
+			d.move(m, PreparingUpdate, wait)
+			return
+		}
+	case Updated:
+		if l := d.spec.Lifecycle; l != nil && l.InPlaceUpdate != nil {
+			d.plan.Refresh = append(d.plan.Refresh, Refresh{Pod: m.Name, State: PreparingUpdate, Rearm: true, Why: wait})
+		}
+		return
+	case PreparingUpdate:
+		if m.HookedUpdate {
+			d.plan.Waiting.Hooks++
+			return
+		}
+	case Updating:
+	default:
+		d.refuse(m, fmt.Sprintf("its lifecycle state %q is unknown", m.State))
+		return
+	}
+	d.plan.Update = append(d.plan.Update, Update{Pod: m.Name, To: target, How: InPlaceNow, Why: d.because(m)})
+}
+
+func (d *decision) because(m *member) string {
+	if m.up {
+		return "within maxUnavailable"
+	}
+	return "already down, so it costs nothing"
+}
+
+func (d *decision) refuse(m *member, why string) {
+	d.plan.Refused = append(d.plan.Refused, Refusal{Pod: m.Name, Why: why})
+}
