@@ -1,0 +1,175 @@
+package binaries
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// job builds the wanted programs of one upstream into one cache folder.
+type job struct {
+	upstream
+	source, dir, version, ldflags string
+	want                          []string
+}
+
+func (j job) missing() []string {
+	var missing []string
+	for _, name := range j.want {
+		if info, err := os.Stat(filepath.Join(j.dir, name)); err != nil || !info.Mode().IsRegular() {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// build compiles what is missing one program at a time, so that what is finished
+// stays finished when the next one is interrupted.
+func (j job) build(ctx context.Context, log io.Writer) error {
+	if err := os.MkdirAll(j.dir, 0o755); err != nil {
+		return fmt.Errorf("make cache folder: %w", err)
+	}
+	for _, name := range j.missing() {
+		if err := j.one(ctx, log, name); err != nil {
+			return fmt.Errorf("build %s %s: %w", name, j.version, err)
+		}
+	}
+	return nil
+}
+
+func (j job) one(ctx context.Context, log io.Writer, name string) error {
+	tmp, err := os.MkdirTemp(j.dir, ".build-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	goTool, err := findGo()
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(tmp, name)
+	cmd := exec.CommandContext(ctx, goTool, "build", "-buildvcs=false", "-ldflags="+j.ldflags, "-o", out, j.programs[name])
+	cmd.Dir = j.source
+	cmd.Env = environ(os.Environ())
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 10 * time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	stop := progress(log, fmt.Sprintf("building %s %s", name, j.version))
+	err = cmd.Run()
+	stop(err == nil)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, tail(output.String(), 20))
+	}
+	return os.Rename(out, filepath.Join(j.dir, name))
+}
+
+// environ is what the build runs under: the user's, without settings that would
+// make other programs of it. Only -p of GOFLAGS is kept.
+func environ(user []string) []string {
+	env, flags := []string{}, "-mod=readonly"
+	for _, kv := range user {
+		key, value, _ := strings.Cut(kv, "=")
+		switch key {
+		case "GOFLAGS":
+			if p := regexp.MustCompile(`(?:^|\s)(-p=\d+)`).FindStringSubmatch(value); p != nil {
+				flags += " " + p[1]
+			}
+		case "GOOS", "GOARCH", "GOWORK", "CGO_ENABLED", "GOBIN", "GO111MODULE", "GOEXPERIMENT":
+		default:
+			env = append(env, kv)
+		}
+	}
+	return append(env, "GOFLAGS="+flags, "GOWORK=off", "CGO_ENABLED=0", "GO111MODULE=on")
+}
+
+func findGo() (string, error) {
+	if p, err := exec.LookPath("go"); err == nil {
+		return p, nil
+	}
+	p := path.Join(runtime.GOROOT(), "bin", "go")
+	if _, err := os.Stat(p); err == nil {
+		return p, nil
+	}
+	return "", errors.New("find the go command: it is not in PATH")
+}
+
+// progress prints the line with the time spent, again every half minute, and once
+// more when it is stopped.
+func progress(log io.Writer, what string) (stop func(ok bool)) {
+	if log == nil {
+		log = io.Discard
+	}
+	start, quit, quitted := time.Now(), make(chan struct{}), make(chan struct{})
+	fmt.Fprintf(log, "%s ...\n", what)
+	go func() {
+		defer close(quitted)
+		tick := time.NewTicker(30 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Fprintf(log, "%s ... %s\n", what, elapsed(time.Since(start)))
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func(ok bool) {
+		close(quit)
+		<-quitted
+		word := "done"
+		if !ok {
+			word = "failed"
+		}
+		fmt.Fprintf(log, "%s ... %s after %s\n", what, word, elapsed(time.Since(start)))
+	}
+}
+
+// lock takes the build lock of the cache; the kernel frees it when the holder dies.
+func lock(ctx context.Context, dir string, log io.Writer) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make cache folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the build lock: %w", err)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for waited := false; ; waited = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			_ = f.Close()
+			return nil, fmt.Errorf("take the build lock: %w", err)
+		}
+		if !waited && log != nil {
+			fmt.Fprintln(log, "waiting for another process that is building")
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, fmt.Errorf("wait for the build lock: %w", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+func tail(s string, lines int) string {
+	all := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
