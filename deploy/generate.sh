@@ -3,15 +3,15 @@
 # CRDs of other projects come from their API modules, never from a copy: OpenKruise's are generated from its types, OCM's are taken as they are.
 set -eu
 cd "$(dirname "$0")/.."
-gen=$1 # the controller-gen binary
+gen() { ./deploy/tools/tool.sh controller-gen "$@"; }
 
-"$gen" object paths=./apis/...
+gen object paths=./apis/...
 
 rm -rf deploy/hub/crds deploy/member/crds
-"$gen" crd:maxDescLen=120,generateEmbeddedObjectMeta=true paths=./apis/... output:crd:dir=deploy/hub/crds
+gen crd:maxDescLen=120,generateEmbeddedObjectMeta=true paths=./apis/... output:crd:dir=deploy/hub/crds
 
 kruise=github.com/openkruise/kruise-api
-"$gen" crd:maxDescLen=0,generateEmbeddedObjectMeta=true \
+gen crd:maxDescLen=0,generateEmbeddedObjectMeta=true \
 	paths=$kruise/apps/v1alpha1 paths=$kruise/apps/v1beta1 paths=$kruise/policy/v1alpha1 output:crd:dir=deploy/member/crds
 
 ocm=$(go list -m -f '{{.Dir}}' open-cluster-management.io/api)
