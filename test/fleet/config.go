@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"runtime"
-
-	"os"
 )
 
 // Kind says what the nodes of a cluster are.
@@ -48,8 +47,9 @@ type Cluster struct {
 	// Kind of the nodes. Empty: Fake.
 	Kind  Kind
 	Nodes []Node
-	// APIServerArgs are added to the API server's command line.
-	APIServerArgs []string
+	// APIServerArgs and ControllerManagerArgs are added to the command lines.
+	APIServerArgs         []string
+	ControllerManagerArgs []string
 }
 
 // Node is one node to start.

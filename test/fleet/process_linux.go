@@ -1,0 +1,74 @@
+package fleet
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// attributes gives the child a session of its own, so that no terminal reaches it.
+func attributes(detach bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if !detach {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
+	return attr
+}
+
+// describe returns a process's command line and the tick it was born at; both are
+// empty for one that is gone or a zombie.
+func describe(pid int) (line, birth string) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(raw) == 0 {
+		return "", ""
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", ""
+	}
+	// The second field is the name in brackets and may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" {
+		return "", ""
+	}
+	return strings.ReplaceAll(strings.TrimRight(string(raw), "\x00"), "\x00", " "), fields[19]
+}
+
+// survivors finds processes that run one of the programs and name dir: what a crash
+// left unrecorded, such as a containerd-shim. Other people's editors and shells that
+// happen to name the folder are no such program.
+func survivors(dir string, programs []string) []process {
+	var found []process
+	entries, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(filepath.Base(e))
+		if err != nil {
+			continue
+		}
+		exe, err := os.Readlink(filepath.Join(e, "exe"))
+		if err != nil || !runs(exe, programs) {
+			continue
+		}
+		if line, birth := describe(pid); strings.Contains(line, dir+"/") {
+			found = append(found, process{PID: pid, Birth: birth, Args: strings.Fields(line)})
+		}
+	}
+	return found
+}
+
+func runs(exe string, programs []string) bool {
+	base := filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+	for _, p := range programs {
+		if base == p {
+			return true
+		}
+	}
+	return false
+}
