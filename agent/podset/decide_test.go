@@ -119,6 +119,7 @@ func down(name, revision string, options ...podOption) Pod {
 	return up(name, revision, append([]podOption{func(p *Pod) { p.Ready = false }}, options...)...)
 }
 
+// ups are n pods that are up, named after their revision: b00, b01, ...
 func ups(n int, revision string, options ...podOption) []Pod {
 	var pods []Pod
 	for i := range n {

@@ -84,9 +84,10 @@ func one(b bool) int32 {
 	return 0
 }
 
-// settled: the counts are right. That the pods are well is trouble's to say.
+// settled: the counts are right, and a pause is what the spec wants. That the
+// pods are well is trouble's to say.
 func (s *Summary) settled(spec *Spec) bool {
-	return int(s.Replicas) == spec.Replicas && s.Updated >= s.ExpectedUpdated
+	return int(s.Replicas) == spec.Replicas && (spec.Paused || s.Updated >= s.ExpectedUpdated)
 }
 
 // trouble counts what keeps a set from being settled.

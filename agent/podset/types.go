@@ -239,7 +239,7 @@ type Refusal struct {
 type Waiting struct {
 	Creates int // held back by ScaleMaxUnavailable (event ScaleUpLimited)
 	Deletes int // wanted, but available, and maxUnavailable is used up
-	ScaleIn int // surplus pods that wait for planned deletions to end (1.9 step 6)
+	ScaleIn int // surplus pods, those already on their way out included, while planned deletions last (1.9 step 6)
 	Updates int // held back by maxUnavailable
 	Hooks   int // pods whose user has not released a hook
 	// Culprits are the unavailable pods that use up the budget, blocked ones
