@@ -1,0 +1,222 @@
+package podset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+	"github.com/openkruise/kruise-api/apps/pub"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/agent/podset/inplace"
+)
+
+// fanOut is how many pods are written at a time.
+const fanOut = 16
+
+// Hands carry plans out. They write pods and claims, each write on the
+// condition that the object is what the plan saw, and decide nothing: a write
+// that lost a race is left to the next plan, which the winner's event brings.
+type Hands struct {
+	Local client.Client
+	// Live reads past the cache, once per write that lost a race.
+	Live  client.Reader
+	Clock clock.PassiveClock
+}
+
+// Set is what a kind adds to a plan so that it can be carried out.
+type Set struct {
+	Owner client.Object
+	// Pods are those the plan was made from, by name. They are never changed.
+	Pods  map[string]*corev1.Pod
+	Hooks *pub.Lifecycle
+	// New makes the pod of a slot and the claims it lacks.
+	New func(slot, revision string) (*corev1.Pod, []*corev1.PersistentVolumeClaim, error)
+	// Claims are those that go with the pod of a slot.
+	Claims func(slot string) []*corev1.PersistentVolumeClaim
+	// Change is how a pod is brought to a revision in place.
+	Change func(pod *corev1.Pod, revision string) (inplace.Spec, error)
+	// Labels are what a pod of the revision carries.
+	Labels func(revision string) map[string]string
+	// Tell hears of each action that succeeded or failed; it may be called
+	// from several goroutines at once.
+	Tell func(Deed)
+}
+
+// Deed is one action that was tried.
+type Deed struct {
+	Do  Action
+	Pod string // or claim
+	Why string
+	Err error
+}
+
+// Action is what was tried.
+type Action uint8
+
+// Actions that users hear of.
+const (
+	Created Action = iota
+	Deleted
+	UpdatedInPlace
+	MarkedForRecreate
+)
+
+// Failure is what went wrong while a plan was carried out; the rest of the
+// plan was carried out all the same.
+type Failure struct {
+	Scale  error // creating and deleting
+	Update error // everything else
+}
+
+// Error names the first of each kind and counts the others.
+func (f *Failure) Error() string { return errors.Join(f.Scale, f.Update).Error() }
+
+// Unwrap lets errors.Is see what happened.
+func (f *Failure) Unwrap() []error { return []error{f.Scale, f.Update} }
+
+// Act carries the plan out. What it returns is nil or a *Failure.
+func (h Hands) Act(ctx context.Context, set Set, plan Plan) error {
+	now := h.Clock.Now().Truncate(time.Second) // the API server keeps no more
+	refreshed := each(plan.Refresh, func(r Refresh) error { return h.refresh(ctx, set, r, now) })
+	deleted := each(plan.Delete, func(d Delete) error { return h.delete(ctx, set, d) })
+	updated := each(plan.Update, func(u Update) error { return h.update(ctx, set, u, now) })
+	created := slowly(plan.Create, func(c Create) error { return h.create(ctx, set, c) })
+
+	f := &Failure{Scale: errors.Join(deleted, created), Update: errors.Join(refreshed, updated)}
+	for _, r := range plan.Refused {
+		f.Update = errors.Join(f.Update, fmt.Errorf("update pod %s: %s", r.Pod, r.Why))
+		break // the status counts the others
+	}
+	if f.Scale == nil && f.Update == nil {
+		return nil
+	}
+	return f
+}
+
+// each runs do for all items, some at a time, and returns every error.
+func each[T any](items []T, do func(T) error) error {
+	var group multierror.Group
+	free := make(chan struct{}, fanOut)
+	for _, item := range items {
+		free <- struct{}{}
+		group.Go(func() error {
+			defer func() { <-free }()
+			return do(item)
+		})
+	}
+	return failed(group.Wait())
+}
+
+// slowly runs batches of 1, 2, 4 and so on; the first batch with a failure is
+// the last, so a quota costs one call and not five hundred. // WL-0.8
+func slowly[T any](items []T, do func(T) error) error {
+	for size := 1; len(items) > 0; size *= 2 {
+		batch := items[:min(size, len(items))]
+		if err := each(batch, do); err != nil {
+			return err
+		}
+		items = items[len(batch):]
+	}
+	return nil
+}
+
+// failed is nil for no errors, and else says the first and counts the others:
+// five hundred pods fail for one reason.
+func failed(all *multierror.Error) error {
+	if all == nil {
+		return nil
+	}
+	all.ErrorFormat = func(errs []error) string {
+		if len(errs) == 1 {
+			return errs[0].Error()
+		}
+		return fmt.Sprintf("%v (and %d more)", errs[0], len(errs)-1)
+	}
+	return all.ErrorOrNil()
+}
+
+// lostRace says that the object is no longer what the plan saw. That is no
+// failure: its event is on the way, and the next plan sees what it is now.
+func lostRace(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
+
+func (h Hands) create(ctx context.Context, set Set, c Create) error {
+	pod, claims, err := set.New(c.Slot, c.Revision)
+	if err != nil {
+		return fmt.Errorf("make pod for slot %s: %w", c.Slot, err)
+	}
+	for _, claim := range claims { // WL-1.9: a pod's claims come before it
+		err := h.Local.Create(ctx, claim)
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			err = fmt.Errorf("create claim %s for slot %s: %w", claim.Name, c.Slot, err)
+			set.tell(Deed{Created, claim.Name, c.Why, err})
+			return err
+		}
+	}
+	err = h.Local.Create(ctx, pod.DeepCopy())
+	if apierrors.IsAlreadyExists(err) && h.isOurs(ctx, set, pod) {
+		return nil // an earlier plan made it, and its event is on the way
+	}
+	if err != nil {
+		err = fmt.Errorf("create pod %s: %w", pod.Name, err)
+	}
+	set.tell(Deed{Created, pod.Name, c.Why, err})
+	return err
+}
+
+func (h Hands) isOurs(ctx context.Context, set Set, pod *corev1.Pod) bool {
+	var there corev1.Pod
+	err := h.Live.Get(ctx, client.ObjectKeyFromObject(pod), &there)
+	return err == nil && metav1.IsControlledBy(&there, set.Owner) && there.DeletionTimestamp == nil
+}
+
+// delete removes the pod and then its claims: a claim that went first could
+// belong to a pod that stays after all.
+func (h Hands) delete(ctx context.Context, set Set, d Delete) error {
+	pod, ok := set.Pods[d.Pod]
+	if !ok {
+		return nil
+	}
+	err := h.Local.Delete(ctx, named(pod), client.Preconditions{UID: &pod.UID, ResourceVersion: &pod.ResourceVersion})
+	switch {
+	case apierrors.IsConflict(err):
+		return nil
+	case client.IgnoreNotFound(err) != nil:
+		err = fmt.Errorf("delete pod %s: %w", pod.Name, err)
+		set.tell(Deed{Deleted, pod.Name, d.Why, err})
+		return err
+	}
+	set.tell(Deed{Deleted, pod.Name, d.Why, nil})
+	if set.Claims == nil {
+		return nil
+	}
+	for _, claim := range set.Claims(d.Slot) { // WL-1.4
+		if err := DeleteClaim(ctx, h.Local, claim); err != nil {
+			set.tell(Deed{Deleted, claim.Name, d.Why, err})
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteClaim deletes the claim that was looked at.
+func DeleteClaim(ctx context.Context, c client.Client, claim *corev1.PersistentVolumeClaim) error {
+	err := c.Delete(ctx, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: claim.Namespace, Name: claim.Name}},
+		client.Preconditions{UID: &claim.UID})
+	if err != nil && !lostRace(err) {
+		return fmt.Errorf("delete claim %s: %w", claim.Name, err)
+	}
+	return nil
+}
+
+func (s Set) tell(d Deed) {
+	if s.Tell != nil {
+		s.Tell(d)
+	}
+}

@@ -1,0 +1,185 @@
+// Package acttest is an API server in memory for tests of code that writes pods. It is controller-runtime's fake client,
+// made like the real one where that matters here: the pods/status endpoint takes metadata too, a patch or deletion that
+// names another UID is a conflict, and every write is counted.
+package acttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/flotilla-project/flotilla/pkg/index"
+)
+
+// Server is the API server. Make one with New.
+type Server struct {
+	client.WithWatch
+	mutex  sync.Mutex
+	writes []string
+	// Before is asked before each write, named "create pod web-x", "patch pod web-x", "patch pod/status web-x" or "delete pod
+	// web-x". Its error is the answer. It may write to Plain to win a race.
+	Before func(write string) error
+	// Plain is the same store without counting and asking.
+	Plain client.WithWatch
+	uids  int
+}
+
+// New is a server that holds the objects.
+func New(objects ...client.Object) (*Server, error) {
+	scheme := runtime.NewScheme()
+	if err := clientscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := kruise.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&kruise.CloneSet{}, &corev1.Pod{})
+	for _, indexed := range []client.Object{&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}} {
+		builder = builder.WithIndex(indexed, index.Key, index.Owners)
+	}
+	s := &Server{Plain: builder.Build()}
+	s.WithWatch = interceptor.NewClient(s.Plain, interceptor.Funcs{
+		Create: s.create, Delete: s.delete, Patch: s.patch, SubResourcePatch: s.patchStatus, Update: s.update,
+	})
+	return s, nil
+}
+
+// Writes lists the writes so far, sorted, and forgets them.
+func (s *Server) Writes() []string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	writes := slices.Sorted(slices.Values(s.writes))
+	s.writes = nil
+	return writes
+}
+
+func (s *Server) note(verb string, obj client.Object, subresource string) error {
+	name := fmt.Sprintf("%T", obj)
+	kind := strings.ToLower(name[strings.LastIndex(name, ".")+1:])
+	if subresource != "" {
+		kind += "/" + subresource
+	}
+	write := fmt.Sprintf("%s %s %s", verb, kind, obj.GetName())
+	s.mutex.Lock()
+	s.writes = append(s.writes, write)
+	s.mutex.Unlock()
+	if s.Before == nil {
+		return nil
+	}
+	return s.Before(write)
+}
+
+func (s *Server) create(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+	if err := s.note("create", obj, ""); err != nil {
+		return err
+	}
+	s.mutex.Lock()
+	s.uids++
+	obj.SetUID(types.UID(fmt.Sprintf("uid-%d", s.uids)))
+	s.mutex.Unlock()
+	return c.Create(ctx, obj, opts...)
+}
+
+func (s *Server) update(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+	if err := s.note("update", obj, ""); err != nil {
+		return err
+	}
+	return c.Update(ctx, obj, opts...)
+}
+
+func (s *Server) delete(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
+	if err := s.note("delete", obj, ""); err != nil {
+		return err
+	}
+	if p := (&client.DeleteOptions{}).ApplyOptions(opts).Preconditions; p != nil && p.UID != nil {
+		if err := s.sameUID(ctx, obj, string(*p.UID)); err != nil {
+			return err
+		}
+	}
+	return c.Delete(ctx, obj, opts...)
+}
+
+func (s *Server) sameUID(ctx context.Context, obj client.Object, uid string) error {
+	there := obj.DeepCopyObject().(client.Object)
+	if err := s.Plain.Get(ctx, client.ObjectKeyFromObject(obj), there); err != nil {
+		return err
+	}
+	if string(there.GetUID()) != uid {
+		return apierrors.NewConflict(corev1.Resource("objects"), obj.GetName(), fmt.Errorf("the UID is %s, not %s", there.GetUID(), uid))
+	}
+	return nil
+}
+
+func (s *Server) patch(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+	if err := s.note("patch", obj, ""); err != nil {
+		return err
+	}
+	if _, err := s.checked(ctx, obj, patch); err != nil {
+		return err
+	}
+	return c.Patch(ctx, obj, patch, opts...)
+}
+
+// checked is the patch as a tree, once its UID was compared.
+func (s *Server) checked(ctx context.Context, obj client.Object, patch client.Patch) (map[string]any, error) {
+	data, err := patch.Data(obj)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		return nil, err
+	}
+	metadata, _ := tree["metadata"].(map[string]any)
+	if uid, ok := metadata["uid"].(string); ok {
+		return tree, s.sameUID(ctx, obj, uid)
+	}
+	return tree, nil
+}
+
+// patchStatus takes metadata as well when it is a pod's, which the fake client drops.
+func (s *Server) patchStatus(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+	if err := s.note("patch", obj, sub); err != nil {
+		return err
+	}
+	if _, isPod := obj.(*corev1.Pod); !isPod {
+		return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
+	}
+	tree, err := s.checked(ctx, obj, patch)
+	if err != nil {
+		return err
+	}
+	rest := maps.Clone(tree)
+	delete(rest, "status")
+	part := func(t map[string]any) (client.Patch, error) {
+		data, err := json.Marshal(t)
+		return client.RawPatch(patch.Type(), data), err
+	}
+	first, err := part(rest)
+	if err != nil {
+		return err
+	}
+	if err := s.Plain.Patch(ctx, obj, first); err != nil {
+		return err
+	}
+	second, err := part(map[string]any{"status": tree["status"]})
+	if err != nil {
+		return err
+	}
+	return s.Plain.Status().Patch(ctx, obj, second)
+}
