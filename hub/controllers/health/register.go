@@ -1,0 +1,42 @@
+package health
+
+import (
+	"fmt"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/utils/clock"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/pkg/loop"
+)
+
+// Options are what the controller depends on.
+type Options struct {
+	// Clock is now; nil is the real one.
+	Clock clock.PassiveClock
+}
+
+// Register adds the controller to the manager.
+func Register(m ctrl.Manager, o Options) error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	live, err := client.New(m.GetConfig(), client.Options{
+		HTTPClient: m.GetHTTPClient(), Scheme: m.GetScheme(), Mapper: m.GetRESTMapper(),
+	})
+	if err != nil {
+		return fmt.Errorf("make client without cache: %w", err)
+	}
+	heard := newBeats(o.Clock)
+	return ctrl.NewControllerManagedBy(m).Named("health").
+		For(&clusterv1.ManagedCluster{}).
+		Watches(&coordinationv1.Lease{}, heard.handler()).
+		Complete(&loop.Loop[*clusterv1.ManagedCluster, facts, plan]{
+			Steps:  &Steps{Hub: m.GetClient(), Live: live, beats: heard},
+			Client: m.GetClient(),
+			Clock:  o.Clock,
+			New:    func() *clusterv1.ManagedCluster { return &clusterv1.ManagedCluster{} },
+		})
+}

@@ -1,0 +1,45 @@
+// Package join lets clusters into the hub and out again. It owns nothing itself: approval signs off their certificate
+// requests, acceptance gives them their place and their rights, identity knows what they are called.
+//
+// A stock agent joins with nothing but a bootstrap kubeconfig (OCM-21.1): it asks for a certificate and makes a
+// ManagedCluster, an administrator approves the one and accepts the other, in either order.
+package join
+
+import (
+	"errors"
+	"fmt"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/approval"
+)
+
+// Options are what joining depends on.
+type Options struct {
+	// AutoApproval accepts clusters that join for the first time, and approves the first certificates of
+	// AutoApprovedUsers, without a human. OCM-3.4
+	AutoApproval bool
+	// AutoApprovedUsers are compared whole; without AutoApproval they mean nothing.
+	AutoApprovedUsers []string
+}
+
+// Register adds the controllers to the manager.
+func Register(m ctrl.Manager, o Options) error {
+	live, err := client.New(m.GetConfig(), client.Options{
+		HTTPClient: m.GetHTTPClient(), Scheme: m.GetScheme(), Mapper: m.GetRESTMapper(),
+	})
+	if err != nil {
+		return fmt.Errorf("make client without cache: %w", err)
+	}
+	return errors.Join(approval.Register(m, live, o.users()), acceptance.Register(m, live, o.AutoApproval))
+}
+
+// users whose first certificates need no human.
+func (o Options) users() []string {
+	if !o.AutoApproval {
+		return nil
+	}
+	return o.AutoApprovedUsers
+}
