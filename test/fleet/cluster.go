@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -55,19 +54,19 @@ func (r *Running) start(ctx context.Context, cfg Cluster) error {
 	if len(r.state.Nodes) == 0 {
 		return nil
 	}
-	if err := r.startNodes(ctx); err != nil {
+	if err := r.startNodes(ctx, cfg); err != nil {
 		return err
 	}
 	fmt.Fprintf(r.fleet.log, "cluster %s: %d %s nodes ready after %.1fs\n", r.Name(), len(r.state.Nodes), r.state.Kind, time.Since(began).Seconds())
 	return nil
 }
 
-func (r *Running) startNodes(ctx context.Context) error {
+func (r *Running) startNodes(ctx context.Context, cfg Cluster) error {
 	if r.state.Kind == Real {
 		if err := r.startRealNodes(ctx); err != nil {
 			return err
 		}
-	} else if err := r.startFakeNodes(ctx); err != nil {
+	} else if err := r.startFakeNodes(ctx, cfg.PodDelay); err != nil {
 		return err
 	}
 	return r.nodesReady(ctx)
@@ -225,25 +224,10 @@ func missingNodes(want []Node, have []corev1.Node) error {
 // nodeLogs shows the end of each log that concerns nodes.
 func (r *Running) nodeLogs() string {
 	var out string
-	for _, path := range r.fleet.logs(r.Name()) {
+	for _, path := range logFiles(filepath.Join(r.fleet.dir, "log", r.Name())) {
 		if base := filepath.Base(path); base == "kwok.log" || base == "kubelet.log" || base == "containerd.log" {
-			out += path + " ends with\n" + logTail(path, 10) + "\n"
+			out += path + " ends with\n" + LogTail(path, 10) + "\n"
 		}
 	}
 	return out
 }
-
-// logs lists the log files below a name; "" lists all.
-func (f *Fleet) logs(name string) []string {
-	var paths []string
-	_ = filepath.WalkDir(filepath.Join(f.dir, "log", name), func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			paths = append(paths, path)
-		}
-		return nil
-	})
-	return paths
-}
-
-// Logs lists all log files of the fleet.
-func (f *Fleet) Logs() []string { return f.logs("") }

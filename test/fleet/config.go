@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"time"
 )
 
 // Kind says what the nodes of a cluster are.
@@ -47,6 +48,8 @@ type Cluster struct {
 	// Kind of the nodes. Empty: Fake.
 	Kind  Kind
 	Nodes []Node
+	// PodDelay is how long a container on a fake node takes to start.
+	PodDelay time.Duration
 	// APIServerArgs and ControllerManagerArgs are added to the command lines.
 	APIServerArgs         []string
 	ControllerManagerArgs []string

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,15 +19,15 @@ import (
 // stages tell kwok how a node and its pods live: see the comments in the file.
 //
 //go:embed stages.yaml
-var stages []byte
+var stages string
 
 // fakeAnnotation marks the nodes that kwok plays.
 const fakeAnnotation = "kwok.x-k8s.io/node"
 
 // startFakeNodes starts kwok and makes the nodes.
-func (r *Running) startFakeNodes(ctx context.Context) error {
+func (r *Running) startFakeNodes(ctx context.Context, delay time.Duration) error {
 	config := filepath.Join(r.dir, "stages.yaml")
-	if err := writeFile(config, stages, 0o644); err != nil {
+	if err := writeFile(config, fakeStages(delay), 0o644); err != nil {
 		return err
 	}
 	port := r.port(portKwok)
@@ -43,6 +46,11 @@ func (r *Running) startFakeNodes(ctx context.Context) error {
 		return err
 	}
 	return r.createFakeNodes(ctx)
+}
+
+func fakeStages(delay time.Duration) []byte {
+	milliseconds := strconv.FormatInt(delay.Milliseconds(), 10)
+	return []byte(strings.NewReplacer("DELAY", milliseconds, "KUBELET", "v1.37.2").Replace(stages))
 }
 
 func (r *Running) createFakeNodes(ctx context.Context) error {

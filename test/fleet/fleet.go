@@ -254,7 +254,7 @@ func (f *Fleet) waitReady(ctx context.Context, name string, p process, ready fun
 		return ready(try)
 	})
 	if err := errors.Join(err, exited); err != nil {
-		return fmt.Errorf("wait for %s: %w; its log %s ends with\n%s", name, err, p.Log, logTail(p.Log, 15))
+		return fmt.Errorf("wait for %s: %w; its log %s ends with\n%s", name, err, p.Log, LogTail(p.Log, 15))
 	}
 	return nil
 }

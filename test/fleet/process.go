@@ -147,20 +147,3 @@ func poll(ctx context.Context, every time.Duration, check func() error) error {
 		}
 	}
 }
-
-// logTail returns the last lines of a log, indented, for an error or a failed test.
-func logTail(path string, lines int) string {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
-	all = all[max(0, len(all)-lines):]
-	for i, l := range all {
-		if len(l) > 400 {
-			l = l[:400] + " ..."
-		}
-		all[i] = "    " + l
-	}
-	return strings.Join(all, "\n")
-}

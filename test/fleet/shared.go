@@ -152,7 +152,7 @@ func (f *Fleet) Namespace(t testing.TB, cluster string) string {
 func (f *Fleet) tails(lines int) string {
 	var out strings.Builder
 	for _, path := range f.Logs() {
-		fmt.Fprintf(&out, "%s ends with\n%s\n", path, logTail(path, lines))
+		fmt.Fprintf(&out, "%s ends with\n%s\n", path, LogTail(path, lines))
 	}
 	return out.String()
 }

@@ -7,6 +7,22 @@ import (
 	"path/filepath"
 )
 
+// DefaultDir is the state folder of a fleet that is known by its name.
+func DefaultDir(name string) (string, error) {
+	if !nameRE.MatchString(name) {
+		return "", fmt.Errorf("fleet name %q: use lower case letters, digits and dashes, 50 at most", name)
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if state == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("find the state folder: %w", err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "flotilla", name), nil
+}
+
 // temporaryRoot holds the fleets that nobody gave a folder: those of tests.
 func temporaryRoot() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("flotilla-fleets-%d", os.Getuid()))
