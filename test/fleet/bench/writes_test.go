@@ -1,0 +1,201 @@
+// Package bench measures Flotilla on fleets of fake nodes. It asserts nothing about time; it prints figures with their set-up.
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/test/fleet"
+	"github.com/flotilla-project/flotilla/test/fleet/system"
+	"github.com/flotilla-project/flotilla/test/fleet/testlevel"
+)
+
+const (
+	podCount = 500
+	agent    = "system:serviceaccount:open-cluster-management-agent:agent"
+)
+
+// policy makes the API server note every write with its user: its metrics do not tell ours from the kubelets'.
+const policy = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived","ResponseStarted"],
+"rules":[{"level":"Metadata","users":["` + agent + `"],"verbs":["create","update","patch","delete","deletecollection"]},{"level":"None"}]}`
+
+// BenchmarkWritesPerPod counts the writes that the agent makes for a CloneSet of 500 pods: create, update in place, delete.
+func BenchmarkWritesPerPod(b *testing.B) {
+	testlevel.Need(b, testlevel.Bench)
+	dir := b.TempDir()
+	audit, rules := filepath.Join(dir, "audit.log"), filepath.Join(dir, "policy.json")
+	if err := os.WriteFile(rules, []byte(policy), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	var nodes []fleet.Node
+	for range 10 {
+		nodes = append(nodes, fleet.Node{Zone: "a", Region: "r"})
+	}
+	ctx := b.Context()
+	f, err := fleet.Start(ctx, fleet.Config{Name: "bench", Log: os.Stderr, Clusters: []fleet.Cluster{{
+		Name: "member", Kind: fleet.Fake, Nodes: nodes, APIServerArgs: []string{"--audit-policy-file=" + rules, "--audit-log-path=" + audit},
+	}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := f.Stop(context.WithoutCancel(ctx)); err != nil {
+			b.Error(err)
+		}
+	}()
+	_, file, _, _ := runtime.Caller(0)
+	s, err := system.InstallAlone(ctx, f, "member", system.Options{Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: os.Stderr})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &bench{B: b, audit: audit, system: s, client: connect(b, f.Cluster("member"))}
+	b.ResetTimer()
+	for range b.N {
+		set := cloneSet(podCount)
+		w.phase("create", set, func() error { return w.client.Create(ctx, set) })
+		w.phase("update-in-place", set, func() error {
+			before := set.DeepCopy()
+			set.Spec.Template.Spec.Containers[0].Image = "registry.local/web:v2"
+			return w.client.Patch(ctx, set, client.MergeFrom(before))
+		})
+		w.phase("scale-in", set, func() error {
+			before := set.DeepCopy()
+			set.Spec.Replicas = new(int32(0))
+			return w.client.Patch(ctx, set, client.MergeFrom(before))
+		})
+	}
+}
+
+type bench struct {
+	*testing.B
+	audit  string
+	system *system.System
+	client client.Client
+	read   int64
+}
+
+func connect(b *testing.B, c *fleet.Running) client.Client {
+	scheme := k8sruntime.NewScheme()
+	for _, add := range []func(*k8sruntime.Scheme) error{clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cl, err := client.New(c.RESTConfig(), client.Options{Scheme: scheme})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return cl
+}
+
+func cloneSet(replicas int32) *kruisev1alpha1.CloneSet {
+	labels := map[string]string{"app": "web"}
+	return &kruisev1alpha1.CloneSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+		Spec: kruisev1alpha1.CloneSetSpec{
+			Replicas: new(replicas),
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			UpdateStrategy: kruisev1alpha1.CloneSetUpdateStrategy{
+				Type: kruisev1alpha1.InPlaceIfPossibleCloneSetUpdateStrategyType, MaxUnavailable: new(intstr.FromString("100%")),
+			},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "registry.local/web:v1"}}},
+			},
+		},
+	}
+}
+
+// phase makes a change, waits until it is carried out, and prints what it cost.
+func (w *bench) phase(name string, set *kruisev1alpha1.CloneSet, change func() error) {
+	w.Helper()
+	began := time.Now()
+	if err := change(); err != nil {
+		w.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Minute)
+	defer cancel()
+	for {
+		if err := w.client.Get(ctx, client.ObjectKeyFromObject(set), set); err != nil {
+			w.Fatal(err)
+		}
+		want, s := *set.Spec.Replicas, set.Status
+		if s.ObservedGeneration == set.Generation && s.Replicas == want && s.UpdatedReplicas == want && s.UpdatedAvailableReplicas == want {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			w.Fatalf("%s is not done: %+v", name, s)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	took := time.Since(began)
+	writes := w.written()
+	total := 0
+	for _, n := range writes {
+		total += n
+	}
+	perPod := float64(total) / podCount
+	w.ReportMetric(perPod, name+"-writes/pod")
+	w.ReportMetric(took.Seconds(), name+"-s")
+	fmt.Printf("%s of %d pods, 10 fake nodes: %.1f s, %.2f writes of ours per pod\n", name, podCount, took.Seconds(), perPod)
+	for _, what := range slices.Sorted(maps.Keys(writes)) {
+		fmt.Printf("    %6d  %s\n", writes[what], what)
+	}
+}
+
+// written counts the agent's writes since the last call, by verb, resource and answer. Leases and events are left out:
+// they do not grow with what is asked.
+func (w *bench) written() map[string]int {
+	w.Helper()
+	file, err := os.Open(w.audit)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.Seek(w.read, 0); err != nil {
+		w.Fatal(err)
+	}
+	counts := map[string]int{}
+	lines := bufio.NewReader(file)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return counts // the rest of a half-written line belongs to the next phase
+		}
+		w.read += int64(len(line))
+		var e struct {
+			Verb      string `json:"verb"`
+			ObjectRef struct {
+				Resource, Subresource string
+			} `json:"objectRef"`
+			ResponseStatus struct{ Code int } `json:"responseStatus"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			w.Fatal(err)
+		}
+		if e.ObjectRef.Resource == "events" || e.ObjectRef.Resource == "leases" {
+			continue
+		}
+		what := strings.TrimSuffix(e.ObjectRef.Resource+"/"+e.ObjectRef.Subresource, "/")
+		counts[fmt.Sprintf("%s %s %d", e.Verb, what, e.ResponseStatus.Code)]++
+	}
+}

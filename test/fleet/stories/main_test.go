@@ -1,0 +1,101 @@
+// Package stories tells on real kubelets and containerd what users are promised. Each story is one test; they share a
+// fleet of a hub and two members, and each has namespaces and FederatedDeployments of its own.
+package stories
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/test/fleet"
+	"github.com/flotilla-project/flotilla/test/fleet/system"
+	"github.com/flotilla-project/flotilla/test/fleet/testlevel"
+)
+
+const (
+	east = "east" // zones a and b
+	west = "west" // zone c
+)
+
+func TestMain(m *testing.M) {
+	fleet.Main(m, fleet.Config{Name: "stories", Clusters: []fleet.Cluster{
+		{Name: system.HubCluster},
+		{Name: east, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "a", Region: "e"}, {Zone: "b", Region: "e"}}},
+		{Name: west, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "c", Region: "w"}}},
+	}})
+}
+
+// installed is Flotilla on the shared fleet: the stories have it in common, like users of one company.
+var installed struct {
+	sync.Once
+	system *system.System
+	err    error
+}
+
+// world is what a story plays in.
+type world struct {
+	*testing.T
+	*system.System
+	hub  client.WithWatch
+	east client.WithWatch
+	west client.WithWatch
+	ns   string
+}
+
+// begin gives a story its namespace, and skips it where real nodes cannot run.
+func begin(t *testing.T) *world {
+	t.Helper()
+	testlevel.Need(t, testlevel.E2E)
+	f := fleet.Shared(t)
+	installed.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		_, file, _, _ := runtime.Caller(0)
+		installed.system, installed.err = system.Install(ctx, f, system.Options{
+			Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: t.Output(),
+		})
+	})
+	if installed.err != nil {
+		t.Fatal(installed.err)
+	}
+	return &world{
+		T: t, System: installed.system, ns: f.Namespace(t, system.HubCluster),
+		hub: connect(t, f, system.HubCluster), east: connect(t, f, east), west: connect(t, f, west),
+	}
+}
+
+func connect(t *testing.T, f *fleet.Fleet, cluster string) client.WithWatch {
+	t.Helper()
+	scheme := k8sruntime.NewScheme()
+	for _, add := range []func(*k8sruntime.Scheme) error{
+		clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme, clusterv1.Install, workv1.Install, appsv1alpha1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := client.NewWithWatch(f.Cluster(cluster).RESTConfig(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// member is the client of a member.
+func (w *world) member(name string) client.WithWatch {
+	if name == east {
+		return w.east
+	}
+	return w.west
+}
