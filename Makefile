@@ -22,6 +22,10 @@ build: ## the binaries, into dist/
 	@mkdir -p dist
 	go build -trimpath -ldflags='-s -w' -o dist/ ./hub/cmd/... ./agent/cmd/... ./test/fleet/cmd/...
 
+.PHONY: images
+images: build ## OCI images of hub and agent, into dist/
+	go run ./deploy/images dist dev hub agent
+
 .PHONY: generate fmt lint verify
 generate: ## deepcopy functions and CRDs
 	./deploy/generate.sh
