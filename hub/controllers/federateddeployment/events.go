@@ -1,0 +1,20 @@
+package federateddeployment
+
+import "github.com/flotilla-project/flotilla/pkg/event"
+
+// Reasons of events that are no condition's.
+const (
+	reasonRemovingReplicas = "RemovingReplicas"
+	reasonWorkWritten      = "WorkWritten"
+)
+
+// removing speaks before the deed, because it is the last moment to stop it.
+func removing(r removal) event.Event {
+	return event.Normal(reasonRemovingReplicas, "removing %d replicas of subset %s from cluster %s: %s",
+		r.work.replicas, r.work.subset(), r.work.cluster(), r.why)
+}
+
+// written tells what a cluster was asked for.
+func written(c change) event.Event {
+	return event.Normal(reasonWorkWritten, "%s", c.why)
+}

@@ -1,0 +1,91 @@
+package federateddeployment
+
+import (
+	workv1 "open-cluster-management.io/api/work/v1"
+)
+
+// AnnotationContent is on the workload of a member: a hash of all that the hub asked for but replicas and partition.
+// It comes back with the feedback, so numbers are never taken for those of a template that has not arrived yet.
+const AnnotationContent = "apps.flotilla.dev/content"
+
+// Names of the values that agents feed back.
+const (
+	valueContent           = "content"
+	valueGeneration        = "generation"
+	valueObserved          = "observedGeneration"
+	valueReplicas          = "replicas"
+	valueReady             = "readyReplicas"
+	valueAvailable         = "availableReplicas"
+	valueUpdated           = "updatedReplicas"
+	valueUpdatedReady      = "updatedReadyReplicas"
+	valueUpdatedAvailable  = "updatedAvailableReplicas"
+	valueCurrentRevision   = "currentRevision"
+	valueUpdateRevision    = "updateRevision"
+	valueMessage           = "message"
+	valueProgress          = "progress"
+	stalledMessagePath     = `.status.conditions[?(@.type=="Stalled")].message`
+	reconcilingMessagePath = `.status.conditions[?(@.type=="Reconciling")].message`
+)
+
+// feedback is what a cluster said of a workload last.
+type feedback struct {
+	// heard is false until the cluster has said anything.
+	heard                bool
+	content              string
+	generation, observed int64
+
+	replicas, ready, available, updated, updatedReady int32
+	message, progress                                 string
+}
+
+// fresh says that the numbers speak of that content, and that the controller on the member has seen it.
+func (f feedback) fresh(content string) bool {
+	return f.heard && content != "" && f.content == content && f.observed >= f.generation
+}
+
+// feedbackRule asks for the values of a kind.
+func feedbackRule(k kind) workv1.FeedbackRule {
+	paths := []workv1.JsonPath{
+		{Name: valueContent, Path: `.metadata.annotations.apps\.flotilla\.dev/content`},
+		{Name: valueGeneration, Path: ".metadata.generation"},
+	}
+	for _, value := range k.status {
+		paths = append(paths, workv1.JsonPath{Name: value, Path: ".status." + value})
+	}
+	if k.conditions {
+		paths = append(paths, workv1.JsonPath{Name: valueMessage, Path: stalledMessagePath},
+			workv1.JsonPath{Name: valueProgress, Path: reconcilingMessagePath})
+	}
+	return workv1.FeedbackRule{Type: workv1.JSONPathsType, JsonPaths: paths}
+}
+
+// hear reads the feedback of the workload that a work carries. What was not said is 0.
+func hear(w *workv1.ManifestWork, c carried) feedback {
+	var f feedback
+	for _, manifest := range w.Status.ResourceStatus.Manifests {
+		m := manifest.ResourceMeta
+		if m.Kind != c.kind || m.Group != c.group || m.Name != c.name {
+			continue
+		}
+		numbers, texts := map[string]int64{}, map[string]string{}
+		for _, v := range manifest.StatusFeedbacks.Values {
+			if v.Value.Integer != nil {
+				numbers[v.Name] = *v.Value.Integer
+			}
+			if v.Value.String != nil {
+				texts[v.Name] = *v.Value.String
+			}
+			f.heard = true
+		}
+		number := func(name string) int32 { return int32(numbers[name]) }
+		f.content, f.message, f.progress = texts[valueContent], texts[valueMessage], texts[valueProgress]
+		f.generation, f.observed = numbers[valueGeneration], numbers[valueObserved]
+		f.replicas, f.ready, f.available = number(valueReplicas), number(valueReady), number(valueAvailable)
+		f.updated, f.updatedReady = number(valueUpdated), number(valueUpdatedReady)
+		if _, said := numbers[valueUpdatedReady]; !said {
+			// Kinds that do not say: so many of the ready pods must be updated ones, as there are no more old ones.
+			f.updatedReady = min(f.updated, max(0, f.ready-max(0, f.replicas-f.updated)))
+		}
+	}
+	return f
+}

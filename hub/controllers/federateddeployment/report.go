@@ -1,0 +1,375 @@
+package federateddeployment
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+
+	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/pkg/condition"
+)
+
+// told is how many troubles a message tells of before it counts.
+const told = 3
+
+// line is what is known of a subset, and how it compares to what was asked.
+type line struct {
+	v1alpha1.SubsetStatus
+	// extra counts pods of the same subset in the cluster that it is moving from.
+	extra []v1alpha1.SubsetStatus
+	// fresh says that the numbers speak of what is asked for now.
+	fresh bool
+	// waits says what is not there yet; stuck and refused say why it never will be.
+	waits, stuck, refused string
+	silent                string
+}
+
+// Report writes down what was observed. Only confirmed numbers are summed up.
+func (s *steps) Report(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan, acted error) {
+	status := &obj.Status
+	status.ObservedGeneration = obj.Generation
+	if seen.malformed == nil {
+		status.LabelSelector = metav1.FormatLabelSelector(&obj.Spec.Selector)
+	}
+	if plan.update != nil {
+		status.UpdateRevision = plan.update.Name
+	}
+	if errors.Is(acted, errNameTaken) {
+		collisions := int32(1)
+		if status.CollisionCount != nil {
+			collisions += *status.CollisionCount
+		}
+		status.CollisionCount = &collisions
+	}
+	lines := linesOf(obj, seen, plan)
+	sum(status, lines)
+	status.Clusters = clustersHeard(seen, lines)
+	if plan.update != nil && !errors.Is(acted, errNameTaken) {
+		status.CurrentRevision = currentRevision(status, plan, seen, lines)
+	}
+	v := judge(obj, plan, lines, acted)
+	v.write(&status.Conditions, obj.Generation)
+}
+
+// linesOf are in the order of the spec; subsets that are on their way out follow.
+func linesOf(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan) []line {
+	var all []line
+	reported := map[*workv1.ManifestWork]bool{}
+	for _, s := range plan.shares {
+		subset := obj.Spec.Topology.Subsets[s.index]
+		l := line{SubsetStatus: v1alpha1.SubsetStatus{
+			Name: s.name, Cluster: s.cluster, Zone: zoneOf(subset), DesiredReplicas: s.replicas, Partition: s.partition,
+			WorkName: workName(obj.Namespace, obj.Name, s.name),
+		}}
+		for _, w := range seen.works {
+			if w.subset() != s.name {
+				continue
+			}
+			reported[w.live] = true
+			if w.cluster() == s.cluster || s.cluster == "" && l.Cluster == "" {
+				l.tell(w, s.content, seen.clusters[w.cluster()])
+				l.Cluster, l.WorkName = w.cluster(), w.live.Name
+				continue
+			}
+			var leaving line
+			leaving.Cluster = w.cluster()
+			leaving.tell(w, "", seen.clusters[w.cluster()])
+			l.extra = append(l.extra, leaving.SubsetStatus)
+		}
+		l.explain(plan, s, seen)
+		all = append(all, l)
+	}
+	for _, w := range seen.works {
+		if reported[w.live] {
+			continue
+		}
+		l := line{SubsetStatus: v1alpha1.SubsetStatus{Name: w.subset(), Cluster: w.cluster(), WorkName: w.live.Name}}
+		content := ""
+		switch {
+		case !obj.DeletionTimestamp.IsZero() || len(plan.shares) > 0 && len(plan.problems) == 0:
+			l.Message = fmt.Sprintf("waiting for %s to remove it", w.cluster())
+		default: // the spec is at fault, and what runs keeps running
+			l.DesiredReplicas, content = w.replicas, w.content
+		}
+		l.tell(w, content, seen.clusters[w.cluster()])
+		l.merge(&all)
+	}
+	return all
+}
+
+// merge adds a line, or adds to the one that has its name: a list of the API has each name once.
+func (l line) merge(all *[]line) {
+	for i := range *all {
+		if (*all)[i].Name == l.Name {
+			(*all)[i].extra = append((*all)[i].extra, l.SubsetStatus)
+			return
+		}
+	}
+	*all = append(*all, l)
+}
+
+// tell fills in what the cluster said last. Pods count as updated only when it spoke of the content that is asked for.
+func (l *line) tell(w work, content string, c cluster) {
+	f := w.feedback
+	l.Replicas, l.ReadyReplicas, l.AvailableReplicas = f.replicas, f.ready, f.available
+	if l.fresh = f.fresh(content); l.fresh {
+		l.UpdatedReplicas, l.UpdatedReadyReplicas = f.updated, f.updatedReady
+	}
+	if l.Silent = !c.heard; l.Silent {
+		l.silent = silence(w, c)
+		l.Message = "not heard from" + since(c)
+		return
+	}
+	switch {
+	case refusal(w) != "":
+		l.refused = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), refusal(w))
+		l.Message = refusal(w)
+	case l.fresh && f.message != "":
+		l.stuck = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), f.message)
+		l.Message = f.message
+	case l.fresh && f.progress != "":
+		l.Message = f.progress
+	}
+}
+
+// explain says what the share still waits for.
+func (l *line) explain(plan Plan, s share, seen facts) {
+	at := l.Cluster
+	switch {
+	case s.cluster == "":
+		i := slices.IndexFunc(plan.problems, func(p problem) bool { return p.subset == s.name })
+		if i >= 0 {
+			l.Message = plan.problems[i].message
+		}
+		l.waits = fmt.Sprintf("subset %s has no cluster", s.name)
+		return
+	case !l.fresh:
+		l.waits = fmt.Sprintf("waiting for %s to report on subset %s", at, s.name)
+	case l.Replicas != s.replicas || l.ReadyReplicas < s.replicas:
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas ready", s.name, at, l.ReadyReplicas, s.replicas)
+		if l.Replicas > s.replicas {
+			l.waits = fmt.Sprintf("subset %s on %s has %d replicas and shall have %d", s.name, at, l.Replicas, s.replicas)
+		}
+	case l.UpdatedReadyReplicas < s.replicas-s.partition:
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name, at, l.UpdatedReadyReplicas, s.replicas-s.partition)
+	}
+	if s.from != "" {
+		l.waits = fmt.Sprintf("subset %s is moving from %s to %s", s.name, s.from, s.cluster)
+	}
+	if _, known := seen.clusters[s.cluster]; known && !seen.clusters[s.cluster].heard && l.silent == "" {
+		l.Silent, l.silent = true, fmt.Sprintf("subset %s waits for %s, which is not heard from%s", s.name, s.cluster, since(seen.clusters[s.cluster]))
+	}
+	if l.Message == "" {
+		l.Message = l.waits
+	}
+}
+
+func silence(w work, c cluster) string {
+	return fmt.Sprintf("%d replicas on %s unconfirmed%s", w.feedback.replicas, w.cluster(), since(c))
+}
+
+func since(c cluster) string {
+	if c.since.IsZero() {
+		return ""
+	}
+	return " since " + c.since.UTC().Format(time.RFC3339)
+}
+
+// refusal is what the cluster says about a manifest that it could not apply.
+func refusal(w work) string {
+	applied := meta.FindStatusCondition(w.live.Status.Conditions, workv1.WorkApplied)
+	if applied == nil || applied.Status != metav1.ConditionFalse || applied.ObservedGeneration != w.live.Generation {
+		return ""
+	}
+	for _, m := range w.live.Status.ResourceStatus.Manifests {
+		if c := meta.FindStatusCondition(m.Conditions, workv1.ManifestApplied); c != nil && c.Status == metav1.ConditionFalse {
+			return fmt.Sprintf("%s %s: %s", m.ResourceMeta.Kind, m.ResourceMeta.Name, c.Message)
+		}
+	}
+	return applied.Message
+}
+
+// sum adds up what is confirmed. What silent clusters said last stays in the lines.
+func sum(status *v1alpha1.FederatedDeploymentStatus, lines []line) {
+	status.DesiredReplicas, status.Replicas, status.ReadyReplicas, status.AvailableReplicas = 0, 0, 0, 0
+	status.UpdatedReplicas, status.UpdatedReadyReplicas, status.UnconfirmedReplicas = 0, 0, 0
+	status.Subsets = nil
+	for _, l := range lines {
+		status.Subsets = append(status.Subsets, l.SubsetStatus)
+		status.DesiredReplicas += l.DesiredReplicas
+		for _, part := range append([]v1alpha1.SubsetStatus{l.SubsetStatus}, l.extra...) {
+			if part.Silent {
+				status.UnconfirmedReplicas += part.Replicas
+				continue
+			}
+			status.Replicas += part.Replicas
+			status.ReadyReplicas += part.ReadyReplicas
+			status.AvailableReplicas += part.AvailableReplicas
+			status.UpdatedReplicas += part.UpdatedReplicas
+			status.UpdatedReadyReplicas += part.UpdatedReadyReplicas
+		}
+	}
+}
+
+// clustersHeard is the column: clusters heard from, of clusters used.
+func clustersHeard(seen facts, lines []line) string {
+	used := map[string]bool{}
+	for _, l := range lines {
+		for _, part := range append([]v1alpha1.SubsetStatus{l.SubsetStatus}, l.extra...) {
+			if part.Cluster != "" {
+				used[part.Cluster] = seen.clusters[part.Cluster].heard
+			}
+		}
+	}
+	heard := 0
+	for _, h := range used {
+		if h {
+			heard++
+		}
+	}
+	return fmt.Sprintf("%d/%d", heard, len(used))
+}
+
+// currentRevision moves on when every pod there is, is a ready one of the update revision (WL-5.10).
+func currentRevision(status *v1alpha1.FederatedDeploymentStatus, plan Plan, seen facts, lines []line) string {
+	known := slices.ContainsFunc(seen.revisions, revisionNamed(status.CurrentRevision))
+	if status.CurrentRevision == "" || !known && status.CurrentRevision != plan.update.Name {
+		return plan.update.Name
+	}
+	for _, l := range lines {
+		if l.Silent || len(l.extra) > 0 || !l.fresh || l.UpdatedReadyReplicas < max(l.Replicas, l.DesiredReplicas) {
+			return status.CurrentRevision
+		}
+	}
+	return plan.update.Name
+}
+
+// verdict is the three conditions.
+type verdict struct {
+	ready, reconciling, stalled metav1.Condition
+}
+
+func (v verdict) write(conditions *[]metav1.Condition, generation int64) {
+	for _, c := range []metav1.Condition{v.ready, v.reconciling, v.stalled} {
+		condition.Set(conditions, c.Type, c.Status, c.Reason, c.Message, generation)
+	}
+}
+
+// judge sums up. What a user must act upon comes before what nobody can know, and that before what only takes time.
+func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted error) verdict {
+	v := verdict{
+		reconciling: said(condition.Reconciling, false, v1alpha1.ReasonSettled, ""),
+		stalled:     said(condition.Stalled, false, v1alpha1.ReasonSettled, ""),
+	}
+	waits, silent := collect(lines, func(l line) string { return l.waits }), collect(lines, func(l line) string { return l.silent })
+	for _, l := range lines[min(len(plan.shares), len(lines)):] {
+		if l.Message != "" && l.waits == "" && plan.problems == nil {
+			waits = append(waits, fmt.Sprintf("subset %s is being removed from %s", l.Name, l.Cluster))
+		}
+	}
+	var refused refusedError
+	if acted != nil && !errors.As(acted, &refused) {
+		waits = append([]string{acted.Error()}, waits...)
+	}
+	if !obj.DeletionTimestamp.IsZero() {
+		message := removalMessage(lines)
+		v.ready = said(condition.Ready, false, v1alpha1.ReasonRemoving, message)
+		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonRemoving, message)
+		return v
+	}
+	if len(waits) > 0 {
+		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonProgressing, tell(waits))
+	}
+	reason, stalls := trouble(plan, lines, refused)
+	switch {
+	case len(stalls) > 0:
+		v.stalled = said(condition.Stalled, true, reason, tell(stalls))
+		v.ready = said(condition.Ready, false, reason, tell(stalls))
+	case len(silent) > 0:
+		v.ready = metav1.Condition{Type: condition.Ready, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonClusterSilent, Message: tell(silent)}
+	case len(waits) > 0:
+		v.ready = said(condition.Ready, false, v1alpha1.ReasonProgressing, tell(waits))
+	default:
+		v.ready = readyVerdict(obj, lines)
+	}
+	return v
+}
+
+// trouble is what a user has to act upon, the spec first.
+func trouble(plan Plan, lines []line, refused refusedError) (string, []string) {
+	var messages []string
+	for _, p := range plan.problems {
+		messages = append(messages, p.message)
+	}
+	if len(messages) > 0 {
+		return plan.problems[0].reason, messages
+	}
+	if refused.error != nil {
+		return v1alpha1.ReasonWorkRefused, []string{refused.Error()}
+	}
+	if messages = collect(lines, func(l line) string { return l.refused }); len(messages) > 0 {
+		return v1alpha1.ReasonWorkRefused, messages
+	}
+	return v1alpha1.ReasonRolloutStuck, collect(lines, func(l line) string { return l.stuck })
+}
+
+func readyVerdict(obj *v1alpha1.FederatedDeployment, lines []line) metav1.Condition {
+	held := int32(0)
+	for _, l := range lines {
+		held += max(0, l.DesiredReplicas-l.UpdatedReplicas)
+	}
+	desired := obj.Status.DesiredReplicas
+	if held > 0 {
+		return said(condition.Ready, true, v1alpha1.ReasonRolloutHeld, fmt.Sprintf(
+			"all %d replicas are ready; partitions keep %d of them from revision %s", desired, held, obj.Status.UpdateRevision))
+	}
+	return said(condition.Ready, true, v1alpha1.ReasonAllReplicasReady, fmt.Sprintf("all %d replicas are ready and updated", desired))
+}
+
+func removalMessage(lines []line) string {
+	var waiting []string
+	for _, l := range lines {
+		text := fmt.Sprintf("%s to remove subset %s", l.Cluster, l.Name)
+		if l.Silent {
+			text += " (" + l.Message + ")"
+		}
+		waiting = append(waiting, text)
+	}
+	if len(waiting) == 0 {
+		return "nothing is left"
+	}
+	return "waiting for " + tell(waiting)
+}
+
+func said(kind string, holds bool, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: condition.Of(holds), Reason: reason, Message: message}
+}
+
+func collect(lines []line, of func(line) string) []string {
+	var all []string
+	for _, l := range lines {
+		if text := of(l); text != "" {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// tell names a few and counts the rest.
+func tell(all []string) string {
+	if len(all) <= told {
+		return strings.Join(all, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(all[:told], "; "), len(all)-told)
+}
+
+func revisionNamed(name string) func(appsv1.ControllerRevision) bool {
+	return func(r appsv1.ControllerRevision) bool { return r.Name == name }
+}

@@ -1,0 +1,177 @@
+package federateddeployment
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"reflect"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	workv1 "open-cluster-management.io/api/work/v1"
+
+	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+)
+
+// annotationChoice is on a work: how its cluster was chosen. As long as the user asks for the same, the subset stays
+// where it is, whatever clusters say of themselves.
+const annotationChoice = "apps.flotilla.dev/cluster-choice"
+
+// maxWorkName leaves room for what agents add to make a name on the member (OCM-9.4).
+const maxWorkName = 150
+
+// workName is the same for ever, so making a work twice makes one.
+func workName(namespace, name, subset string) string {
+	full := namespace + "." + name + "." + subset
+	if len(full) <= maxWorkName {
+		return full
+	}
+	h := fnv.New64a()
+	h.Write([]byte(full))
+	suffix := "-" + strconv.FormatUint(h.Sum64(), 36)
+	return full[:maxWorkName-len(suffix)] + suffix
+}
+
+// manifestWork is the work that carries a subset: its namespace, which is made but never changed or deleted, and its
+// workload.
+func manifestWork(obj *v1alpha1.FederatedDeployment, template map[string]any, revision string, s share) (*workv1.ManifestWork, string, error) {
+	object, content, err := workload(obj, template, revision, s)
+	if err != nil {
+		return nil, "", err
+	}
+	namespace := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": obj.Namespace}}
+	manifests, err := encode(namespace, object)
+	if err != nil {
+		return nil, "", err
+	}
+	k, _, _ := kindOf(template)
+	subset := obj.Spec.Topology.Subsets[s.index]
+	return &workv1.ManifestWork{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.cluster, Name: workName(obj.Namespace, obj.Name, subset.Name),
+			Labels: map[string]string{
+				v1alpha1.LabelFederatedDeployment:          obj.Name,
+				v1alpha1.LabelFederatedDeploymentNamespace: obj.Namespace,
+				v1alpha1.LabelFederatedDeploymentUID:       string(obj.UID),
+				v1alpha1.LabelSubset:                       subset.Name,
+			},
+			Annotations: map[string]string{v1alpha1.AnnotationRevision: revision, annotationChoice: choiceOf(subset)},
+		},
+		Spec: workv1.ManifestWorkSpec{
+			Workload: workv1.ManifestsTemplate{Manifests: manifests},
+			DeleteOption: &workv1.DeleteOption{
+				PropagationPolicy: workv1.DeletePropagationPolicyTypeSelectivelyOrphan,
+				SelectivelyOrphan: &workv1.SelectivelyOrphan{OrphaningRules: []workv1.OrphaningRule{{Resource: "namespaces", Name: obj.Namespace}}},
+			},
+			// What the schema would fill in is said here, or every work would differ from what was asked for.
+			ManifestConfigs: []workv1.ManifestConfigOption{
+				{
+					ResourceIdentifier: workv1.ResourceIdentifier{Resource: "namespaces", Name: obj.Namespace},
+					UpdateStrategy:     &workv1.UpdateStrategy{Type: workv1.UpdateStrategyTypeCreateOnly},
+					FeedbackScrapeType: workv1.FeedbackPollType,
+				},
+				{
+					ResourceIdentifier: workv1.ResourceIdentifier{
+						Group: k.group, Resource: k.resource, Namespace: obj.Namespace, Name: workloadName(obj.Name, subset.Name),
+					},
+					UpdateStrategy: &workv1.UpdateStrategy{
+						Type:            workv1.UpdateStrategyTypeServerSideApply,
+						ServerSideApply: &workv1.ServerSideApplyConfig{Force: true, FieldManager: workv1.DefaultFieldManager},
+					},
+					FeedbackRules:      []workv1.FeedbackRule{feedbackRule(k)},
+					FeedbackScrapeType: workv1.FeedbackWatchType,
+				},
+			},
+		},
+	}, content, nil
+}
+
+func encode(objects ...map[string]any) ([]workv1.Manifest, error) {
+	manifests := make([]workv1.Manifest, len(objects))
+	for i, o := range objects {
+		data, err := json.Marshal(o)
+		if err != nil {
+			return nil, fmt.Errorf("encode manifest %d: %w", i, err)
+		}
+		manifests[i] = workv1.Manifest{RawExtension: runtime.RawExtension{Raw: data}}
+	}
+	return manifests, nil
+}
+
+// carried is what a work brings to its cluster.
+type carried struct {
+	group, kind, name string
+	replicas          int32
+	content           string
+}
+
+// read finds the workload in a work: the manifest that is no Namespace.
+func read(w *workv1.ManifestWork) carried {
+	for _, m := range w.Spec.Workload.Manifests {
+		var object unstructured.Unstructured
+		if err := utiljson.Unmarshal(m.Raw, &object.Object); err != nil || object.GetKind() == "Namespace" {
+			continue
+		}
+		replicas, _, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
+		return carried{
+			group: schema.FromAPIVersionAndKind(object.GetAPIVersion(), "").Group, kind: object.GetKind(), name: object.GetName(),
+			replicas: int32(replicas), content: object.GetAnnotations()[AnnotationContent],
+		}
+	}
+	return carried{}
+}
+
+// agrees says that a work already asks for what is wanted, whatever others have added to its metadata.
+func agrees(live, want *workv1.ManifestWork) bool {
+	for key, value := range want.Labels {
+		if live.Labels[key] != value {
+			return false
+		}
+	}
+	for key, value := range want.Annotations {
+		if live.Annotations[key] != value {
+			return false
+		}
+	}
+	a, b := live.Spec, want.Spec
+	if !sameManifests(a.Workload.Manifests, b.Workload.Manifests) {
+		return false
+	}
+	a.Workload, b.Workload = workv1.ManifestsTemplate{}, workv1.ManifestsTemplate{}
+	return equality.Semantic.DeepEqual(a, b)
+}
+
+// sameManifests compares meanings: the API server keeps neither the order of keys nor, in older releases, metadata
+// without a null time.
+func sameManifests(a, b []workv1.Manifest) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, err := meaning(a[i])
+		if err != nil {
+			return false
+		}
+		y, err := meaning(b[i])
+		if err != nil || !reflect.DeepEqual(x, y) {
+			return false
+		}
+	}
+	return true
+}
+
+func meaning(m workv1.Manifest) (map[string]any, error) {
+	var object map[string]any
+	if err := utiljson.Unmarshal(m.Raw, &object); err != nil {
+		return nil, err
+	}
+	if metadata, ok := object["metadata"].(map[string]any); ok && metadata["creationTimestamp"] == nil {
+		delete(metadata, "creationTimestamp")
+	}
+	return object, nil
+}
