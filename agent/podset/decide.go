@@ -18,7 +18,8 @@ func Decide(spec Spec, pods []Pod, now time.Time) Plan {
 	d.plan.recheck = d.recheck
 	update := d.diff(false)
 	scaled := d.scale()
-	refreshed := d.refresh(update.updateNum < 0)
+	d.scaling = d.scaling || scaled
+	refreshed := d.refresh(update)
 	if !scaled && !refreshed && !spec.Paused {
 		d.update(update)
 	}
@@ -28,7 +29,8 @@ func Decide(spec Spec, pods []Pod, now time.Time) Plan {
 
 type decision struct {
 	*view
-	plan Plan
+	plan    Plan
+	scaling bool // pods are missing or were scaled in this plan
 }
 
 // scale is 1.9; it tells whether it did something.
@@ -38,8 +40,16 @@ func (d *decision) scale() bool {
 		return true
 	}
 	diff := d.diff(true)
-	if diff.up > 0 { // even if none may be created now: nothing is deleted meanwhile
-		return d.create(diff)
+	if diff.up > 0 {
+		d.scaling = true
+		if diff.upNow > 0 {
+			return d.create(diff)
+		}
+		// Nothing is deleted while pods are missing (1.19 1), but for pods that
+		// their hook let go: they count as down, so keeping them would hold
+		// back the missing pods for ever.
+		d.plan.Waiting.Creates = diff.up
+		return d.deletePrepared(preparing)
 	}
 	if d.deletePrepared(preparing) || d.deleteMarked(diff.readyDeleteBudget) {
 		return true
@@ -92,9 +102,6 @@ func (h *Hook) marks() bool { return h != nil && h.MarkNotReady }
 
 func (d *decision) create(diff diff) bool {
 	d.plan.Waiting.Creates = diff.up - diff.upNow
-	if diff.upNow == 0 {
-		return false
-	}
 	why := fmt.Sprintf("%d of %d pods are there", len(d.members), len(d.members)+diff.up)
 	old := min(diff.upNow, diff.upOld)
 	for i, slot := range d.slots(diff.upNow) {

@@ -240,6 +240,11 @@ func TestScale(t *testing.T) {
 			spec: steady(4, scaleBudget(1)),
 			pods: []Pod{down("x", "b"), up("y", "b", marked)},
 		},
+		"but for pods that their hook let go: they would hold it back for ever": {
+			spec: steady(4, scaleBudget(1), hooks),
+			pods: []Pod{up("w", "b"), up("x", "b", in(PreparingDelete), marked), up("y", "b", marked)},
+			want: []string{"delete x: its preDelete hook let it go"},
+		},
 		"but updates go on meanwhile": { // WL-1.19 1
 			spec: toRevision("b", 4, scaleBudget(1), maxUnavailable(4), inPlace),
 			pods: []Pod{down("x", "a"), up("y", "a")},
@@ -497,6 +502,16 @@ func TestUpdate(t *testing.T) {
 			spec: toRevision("b", 2, inPlace, hook),
 			pods: []Pod{up("0", "a"), up("1", "a", in(PreparingUpdate), hookedUpdate)},
 		},
+		"and goes on when the budget is nothing: it is down already": {
+			spec: toRevision("b", 3, inPlace, hook, maxUnavailable(0), maxSurge(1), preparingCounts),
+			pods: []Pod{up("0", "b"), up("1", "a", in(PreparingUpdate)), up("2", "b")},
+			want: []string{"update 1 to b: already down, so it costs nothing"},
+		},
+		"and when missing pods wait for it": {
+			spec: toRevision("b", 9, inPlace, hook, scaleBudget(1)),
+			pods: []Pod{up("0", "b"), up("1", "a", in(PreparingUpdate)), up("2", "a")},
+			want: []string{"update 1 to b: already down, so it costs nothing"},
+		},
 		"before any other, and updated when let go": { // WL-1.11 step 4
 			spec: toRevision("b", 2, inPlace, hook),
 			pods: []Pod{up("0", "a"), up("1", "a", in(PreparingUpdate))},
@@ -557,6 +572,15 @@ func TestRefresh(t *testing.T) {
 		"a pod on its way out is refreshed":      one(steady(1, lifecycle(Lifecycle{PreDelete: &Hook{MarkNotReady: true}})), up("0", "b", in(PreparingDelete), hookedDelete, step(OpenGate)), "refresh 0, open gate"),
 		"a grace period that is over is applied": one(steady(1), down("0", "b", pending, step(ApplyNow), func(p *Pod) { p.InPlace.NotBefore = noon }), "refresh 0, apply"),
 		"a deleted pod is not refreshed as well": {spec: steady(1), pods: []Pod{up("0", "b"), up("1", "b", in(PreparingNormal))}, want: []string{"delete 1"}},
+		"a pod that prepared for an update which others got goes back": {
+			spec: toRevision("b", 2, partition(1), inPlace, lifecycle(all)),
+			pods: []Pod{up("0", "a", in(PreparingUpdate)), up("1", "b")},
+			want: []string{"refresh 0 to Updated"},
+		},
+		"one that prepares for an update still wanted waits": {
+			spec: toRevision("b", 2, inPlace, lifecycle(all)),
+			pods: []Pod{up("0", "a", in(PreparingUpdate), hookedUpdate), up("1", "b")},
+		},
 		"pods on their way back to the current revision do not flap": {
 			spec: toRevision("b", 1, partition(1), inPlace, rollback, lifecycle(all)),
 			pods: []Pod{up("0", "b", in(PreparingUpdate), hookedUpdate)},

@@ -1,9 +1,9 @@
 package podset
 
 // refresh moves every pod along that has no other action: the in-place step
-// that is due and at most one move of its lifecycle (1.12). rollingBack says
-// that pods of the update revision are on their way back to the current one.
-func (d *decision) refresh(rollingBack bool) bool {
+// that is due and at most one move of its lifecycle (1.12). update says which
+// pods are still to change.
+func (d *decision) refresh(update diff) bool {
 	did := false
 	for i := range d.members {
 		m := &d.members[i]
@@ -14,7 +14,7 @@ func (d *decision) refresh(rollingBack bool) bool {
 		if r.Hash {
 			r.Why = "it lacks its template hash"
 		}
-		if to := d.next(m, rollingBack); to != m.State {
+		if to := d.next(m, update); to != m.State {
 			r.State, r.Why = to, moves[to]
 		}
 		if due := m.InPlace.Due; due != NoStep && !d.now.Before(m.InPlace.NotBefore) {
@@ -42,7 +42,7 @@ var steps = map[Step]string{
 }
 
 // next is a pod's state after a refresh (1.12).
-func (d *decision) next(m *member, rollingBack bool) State {
+func (d *decision) next(m *member, update diff) State {
 	l := d.spec.Lifecycle
 	switch m.State {
 	case PreparingNormal:
@@ -50,9 +50,7 @@ func (d *decision) next(m *member, rollingBack bool) State {
 			return Normal
 		}
 	case PreparingUpdate:
-		// Rolled back while it waited. Pods of the update revision that wait
-		// to go back to the current one stay, or they would flap.
-		if m.fresh && !rollingBack && m.InPlace.Done {
+		if m.InPlace.Done && !d.wanted(m, update.updateNum) {
 			return d.updated(m)
 		}
 	case Updating:
@@ -65,6 +63,20 @@ func (d *decision) next(m *member, rollingBack bool) State {
 		}
 	}
 	return m.State
+}
+
+// wanted tells whether a pod that prepares for its update is still to change.
+// If it was rolled back meanwhile, or others were updated in its place, waiting
+// on would keep it unavailable for ever. Where pods go back to the current
+// revision, it is those of the update revision that wait.
+func (d *decision) wanted(m *member, updateNum int) bool {
+	switch {
+	case updateNum > 0:
+		return !m.fresh
+	case updateNum < 0:
+		return m.fresh
+	}
+	return !m.fresh && d.scaling // the pods to come may leave this one to be updated
 }
 
 // updated: with a lifecycle, a pod is Updated until its user has put the hook

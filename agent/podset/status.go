@@ -47,7 +47,7 @@ func Summarize(spec Spec, pods []Pod, plan Plan, now time.Time) Summary {
 	switch {
 	case t.none() && plan.Empty() && s.settled(&spec):
 		s.Progress = Settled
-	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notReady && t.soaking+t.hooked == 0):
+	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notReady && t.soaking+t.asking == 0):
 		s.Progress = Stuck
 	default:
 		s.Progress = Moving
@@ -96,6 +96,7 @@ type trouble struct {
 	blocked  int // of them, cannot become ready
 	soaking  int // ready, but not yet for minReadySeconds
 	hooked   int // in the middle of their lifecycle
+	asking   int // their hook waits for its user
 	marked   int // to be deleted
 }
 
@@ -115,6 +116,9 @@ func (v *view) trouble() trouble {
 			t.soaking++
 		case !m.up:
 			t.hooked++
+		}
+		if v.hook(m) != "" {
+			t.asking++
 		}
 		if m.Marked || m.State == PreparingDelete {
 			t.marked++

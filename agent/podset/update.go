@@ -35,7 +35,11 @@ func (d *decision) update(diff diff) {
 		if m.Marked {
 			continue // its deletion is planned and waits for its own budget
 		}
-		if downTarget+picked >= diff.updateBudget || m.up && down >= diff.updateBudget {
+		// No waiting frees a budget of nothing. A pod that was taken down for its
+		// update and is not up until it has it would stay down for ever, and
+		// could hold missing pods back as well (scaleStrategy.maxUnavailable).
+		mustGoOn := diff.updateBudget <= 0 && m.State == PreparingUpdate
+		if !mustGoOn && (downTarget+picked >= diff.updateBudget || m.up && down >= diff.updateBudget) {
 			d.plan.Waiting.Updates = len(waiting) - i
 			return
 		}
