@@ -1,0 +1,157 @@
+package cloneset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/flotilla-project/flotilla/agent/podset"
+	"github.com/flotilla-project/flotilla/agent/podset/inplace"
+	"github.com/flotilla-project/flotilla/agent/podset/revision"
+	"github.com/flotilla-project/flotilla/pkg/event"
+)
+
+// logged is how many actions of a plan a log line tells.
+const logged = 10
+
+// Act writes the revision that pods refer to, then the pods, then tidies up. // WL-1.3
+func (s *steps) Act(ctx context.Context, cs *kruise.CloneSet, p *plan) error {
+	if p.wrong != "" || cs.DeletionTimestamp != nil {
+		return nil // a CloneSet that is leaving takes its children along
+	}
+	if err := s.writeRevision(ctx, p); err != nil || p.renamed {
+		return err
+	}
+	var released, cleaned error
+	for _, pod := range p.release {
+		released = errors.Join(released, podset.ReleasePod(ctx, s.local, cs, pod))
+	}
+	cleaned = s.cleanClaims(ctx, cs, p)
+	acted := s.actOnPods(ctx, cs, p)
+	s.tidy(ctx, cs, p)
+	if failure, ok := errors.AsType[*podset.Failure](acted); ok {
+		failure.Scale = errors.Join(released, cleaned, failure.Scale)
+		return failure
+	}
+	if err := errors.Join(released, cleaned); err != nil {
+		return &podset.Failure{Scale: err}
+	}
+	return nil
+}
+
+func (s *steps) actOnPods(ctx context.Context, cs *kruise.CloneSet, p *plan) error {
+	if p.steps.Waiting.Creates > 0 {
+		event.Emit(s.events, cs, scaleLimited(p.steps.Waiting.Creates, p.spec.ScaleMaxUnavailable))
+	}
+	if lines := p.steps.Lines(); len(lines) > 0 {
+		log.FromContext(ctx).Info("acting on pods", "actions", len(lines), "first", lines[:min(len(lines), logged)])
+	}
+	return s.hands.Act(ctx, podset.Set{
+		Owner: cs, Pods: p.pods, Hooks: p.set.Spec.Lifecycle,
+		New: p.newPod, Change: p.changeOf, Labels: p.labels,
+		Claims: func(id string) []*corev1.PersistentVolumeClaim { return p.claims.byID[id] },
+		Tell:   func(d podset.Deed) { event.Emit(s.events, cs, told(d)) },
+	}, p.steps)
+}
+
+func (p *plan) changeOf(pod *corev1.Pod, _ string) (inplace.Spec, error) {
+	label := pod.Labels[appsv1.ControllerRevisionHashLabelKey]
+	for name, change := range p.changes {
+		if revision.Same(label, name) {
+			return change, nil
+		}
+	}
+	return inplace.Spec{}, fmt.Errorf("find what changes from revision %q", label)
+}
+
+// writeRevision makes the update revision what it shall be. When its name was taken by another, the new one gets another
+// name, and its event starts the round that uses it. // WL-0.5
+func (s *steps) writeRevision(ctx context.Context, p *plan) error {
+	switch update := p.revisions.Update; p.revisions.Write {
+	case revision.Create:
+		return s.createRevision(ctx, p)
+	case revision.Renumber:
+		before := update.DeepCopy()
+		before.Revision, before.Annotations = 0, nil
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := s.local.Patch(ctx, update.DeepCopy(), patch); err != nil {
+			return fmt.Errorf("renumber revision %s: %w", update.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *steps) createRevision(ctx context.Context, p *plan) error {
+	wanted := p.revisions.Update.Name
+	for p.revisions.Write == revision.Create {
+		update := p.revisions.Update
+		err := s.local.Create(ctx, update.DeepCopy())
+		switch {
+		case err == nil:
+			p.renamed = update.Name != wanted
+			return nil
+		case !apierrors.IsAlreadyExists(err):
+			return fmt.Errorf("create revision %s: %w", update.Name, err)
+		}
+		var taken appsv1.ControllerRevision
+		if err := s.live.Get(ctx, client.ObjectKeyFromObject(update), &taken); err != nil {
+			return fmt.Errorf("look at revision %s, whose name is taken: %w", update.Name, err)
+		}
+		p.revisions = p.revisions.Clash(&taken)
+	}
+	p.renamed = p.revisions.Update.Name != wanted
+	return nil
+}
+
+// cleanClaims lets nobody reuse the claims of pods that are gone, when the CloneSet says so. // WL-1.4
+func (s *steps) cleanClaims(ctx context.Context, cs *kruise.CloneSet, p *plan) error {
+	var errs error
+	for claim, name := range p.claims.follow {
+		pod := p.pods[name]
+		after := claim.DeepCopy()
+		after.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(pod, corev1.SchemeGroupVersion.WithKind("Pod"))}
+		for _, ref := range claim.OwnerReferences {
+			if ref.UID != cs.UID {
+				after.OwnerReferences = append(after.OwnerReferences, ref)
+			}
+		}
+		err := s.local.Patch(ctx, after, client.MergeFromWithOptions(claim, client.MergeFromWithOptimisticLock{}))
+		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+			err = fmt.Errorf("hand claim %s to pod %s: %w", claim.Name, name, err)
+			event.Emit(s.events, cs, claimKept(err))
+			errs = errors.Join(errs, err)
+		}
+	}
+	for _, claim := range p.claims.drop {
+		errs = errors.Join(errs, podset.DeleteClaim(ctx, s.local, claim))
+	}
+	return errs
+}
+
+// tidy fails quietly: the next round tries again. // WL-1.3 steps 13 and 14
+func (s *steps) tidy(ctx context.Context, cs *kruise.CloneSet, p *plan) {
+	logger := log.FromContext(ctx)
+	if p.prune {
+		after := cs.DeepCopy()
+		after.Spec.ScaleStrategy.PodsToDelete = p.unlisted
+		if err := s.local.Patch(ctx, after, client.MergeFromWithOptions(cs, client.MergeFromWithOptimisticLock{})); err != nil {
+			logger.Error(err, "names of pods that are gone stay in podsToDelete")
+		}
+	}
+	for i := range p.trim {
+		old := &p.trim[i]
+		err := s.local.Delete(ctx, &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: old.Namespace, Name: old.Name}},
+			client.Preconditions{UID: &old.UID})
+		if client.IgnoreNotFound(err) != nil {
+			logger.Error(err, "old revision stays", "revision", old.Name)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+// Package cloneset runs CloneSets: it translates one into slots for the pod set engine and carries the plan out.
+//
+// It owns the pods, claims and revisions that a CloneSet controls, and the CloneSet's status. It reads CloneSets, pods,
+// PersistentVolumeClaims and ControllerRevisions from the cache, and nodes when the template spreads pods. It writes pods
+// (two writes to make one, three to update one in place), claims, revisions, status, and takes names off
+// spec.scaleStrategy.podsToDelete that are gone. It promises that a CloneSet written without defaults behaves as if the
+// webhook had filled them in, that a spec which cannot be right touches nothing and says why, and that being killed at any
+// point costs nothing: all state is in the objects.
+package cloneset
+
+import (
+	"fmt"
+
+	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/flotilla-project/flotilla/agent/podset"
+	"github.com/flotilla-project/flotilla/pkg/event"
+	"github.com/flotilla-project/flotilla/pkg/loop"
+)
+
+// +kubebuilder:rbac:groups=apps.kruise.io,resources=clonesets,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=apps.kruise.io,resources=clonesets/status,verbs=patch
+// +kubebuilder:rbac:groups=apps.kruise.io,resources=clonesets/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
+
+// source is whom events come from. // WL-1.18
+const source = "cloneset-controller"
+
+// Options are the feature gates and flags that change what a CloneSet does. // WL-0.3
+type Options struct {
+	// ShortHash labels pods with the hash of their revision alone: gate CloneSetShortHash.
+	ShortHash bool
+	// PartitionRollback takes pods back to the old revision when the partition grows: gate CloneSetPartitionRollback.
+	PartitionRollback bool
+	// PreparingUpdateAsUpdate counts pods that wait for their inPlaceUpdate hook as updated: gate of the same name.
+	PreparingUpdateAsUpdate bool
+	// RecreateOnClaimChange makes pods anew when the claim templates of two revisions differ: gate
+	// RecreatePodWhenChangeVCTInCloneSetGate.
+	RecreateOnClaimChange bool
+	// ExcludePreparingDelete does not count pods that wait for their preDelete hook: flag
+	// --cloneset-scaling-exclude-preparing-delete.
+	ExcludePreparingDelete bool
+}
+
+// Register starts the controller with the manager, whose cache has to index pods, claims and ControllerRevisions with
+// index.ByOwner and whose scheme has to know CloneSets.
+func Register(mgr manager.Manager, o Options) error {
+	steps := newSteps(mgr.GetClient(), mgr.GetAPIReader(), event.Recorder(mgr, source), clock.RealClock{}, o)
+	reconciler := &loop.Loop[*kruise.CloneSet, seen, *plan]{
+		Steps: steps, Client: mgr.GetClient(), Events: steps.events, New: func() *kruise.CloneSet { return &kruise.CloneSet{} },
+	}
+	// Our own status writes are no news.
+	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	err := ctrl.NewControllerManagedBy(mgr).Named("cloneset").
+		For(&kruise.CloneSet{}, builder.WithPredicates(changed)).
+		Owns(&corev1.Pod{}).
+		Owns(&corev1.PersistentVolumeClaim{}).
+		Owns(&appsv1.ControllerRevision{}).
+		Complete(reconciler)
+	if err != nil {
+		return fmt.Errorf("register cloneset controller: %w", err)
+	}
+	return nil
+}
+
+// steps is the controller's part of the loop.
+type steps struct {
+	local   client.Client
+	live    client.Reader
+	hands   podset.Hands
+	events  record.EventRecorder
+	options Options
+}
+
+func newSteps(local client.Client, live client.Reader, events record.EventRecorder, c clock.PassiveClock, o Options) *steps {
+	return &steps{local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, options: o}
+}
+
+var (
+	_ loop.Steps[*kruise.CloneSet, seen, *plan] = &steps{}
+	_ loop.Conditioned[*kruise.CloneSet]        = &steps{}
+	_ loop.Plan                                 = &plan{}
+)
+
+// gvk is what children call their owner.
+var gvk = kruise.SchemeGroupVersion.WithKind("CloneSet")
+
+func ownerRef(cs *kruise.CloneSet) metav1.OwnerReference { return *metav1.NewControllerRef(cs, gvk) }
