@@ -235,6 +235,9 @@ func patched(pod map[string]any, patch []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("merge patch: %w", err)
 	}
+	if err := utiljson.Unmarshal(merged, &corev1.PodTemplateSpec{}); err != nil {
+		return nil, fmt.Errorf("the patched template is no pod template: %w", err)
+	}
 	var result map[string]any
 	if err := utiljson.Unmarshal(merged, &result); err != nil {
 		return nil, fmt.Errorf("decode patched template: %w", err)

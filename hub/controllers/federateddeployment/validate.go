@@ -91,7 +91,7 @@ func validateTemplate(obj *v1alpha1.FederatedDeployment, spec *field.Path) field
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&obj.Spec.Selector)
 	if err != nil {
-		return append(errs, field.Invalid(spec.Child("selector"), metav1.FormatLabelSelector(&obj.Spec.Selector), fmt.Sprintf("%v; correct it", err)))
+		return append(errs, field.Invalid(spec.Child("selector"), text(obj.Spec.Selector), fmt.Sprintf("%v; correct it", err)))
 	}
 	if len(obj.Spec.Selector.MatchLabels) == 0 {
 		errs = append(errs, field.Required(spec.Child("selector", "matchLabels"), "the pods of the subsets are found by it; give at least one label"))
@@ -117,6 +117,15 @@ func validateTemplate(obj *v1alpha1.FederatedDeployment, spec *field.Path) field
 			"each subset has its own; leave it out, and set spec.updateStrategy.manualUpdate.partitions"))
 	}
 	return errs
+}
+
+// text shows a selector that has no short form, being none.
+func text(selector any) string {
+	data, err := json.Marshal(selector)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
 }
 
 func matched(selector labels.Selector, there map[string]string, path *field.Path) field.ErrorList {
@@ -162,7 +171,7 @@ func validateCluster(s v1alpha1.Subset, at *field.Path) field.ErrorList {
 	}
 	if s.ClusterSelector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(s.ClusterSelector); err != nil {
-			errs = append(errs, field.Invalid(at.Child("clusterSelector"), metav1.FormatLabelSelector(s.ClusterSelector), fmt.Sprintf("%v; correct it", err)))
+			errs = append(errs, field.Invalid(at.Child("clusterSelector"), text(s.ClusterSelector), fmt.Sprintf("%v; correct it", err)))
 		}
 	}
 	return errs
