@@ -109,7 +109,8 @@ func fellSilent(cluster *clusterv1.ManagedCluster, last, now time.Time) *eventsv
 	return &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.silent.%x", cluster.Name, last.UnixNano()), Namespace: cluster.Name},
 		EventTime:  metav1.NewMicroTime(now),
-		Regarding: corev1.ObjectReference{APIVersion: clusterv1.GroupVersion.String(), Kind: "ManagedCluster",
+		// An event must be in the namespace of what it is about, which a cluster has not: its own stands in.
+		Regarding: corev1.ObjectReference{APIVersion: clusterv1.GroupVersion.String(), Kind: "ManagedCluster", Namespace: cluster.Name,
 			Name: cluster.Name, UID: cluster.UID, ResourceVersion: cluster.ResourceVersion},
 		ReportingController: reporter,
 		ReportingInstance:   reporter + "-" + host,
