@@ -7,6 +7,7 @@ package loop
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -149,8 +151,11 @@ func (l *Loop[T, S, P]) saveStatus(ctx context.Context, before, after T) error {
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
-	patched := after.DeepCopyObject().(T)
-	err := l.Client.Status().Patch(ctx, patched, locked(before))
+	patch, err := statusPatch(before, after)
+	if err != nil {
+		return fmt.Errorf("make status patch: %w", err)
+	}
+	err = l.Client.Status().Patch(ctx, after.DeepCopyObject().(T), patch)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -166,4 +171,44 @@ func (l *Loop[T, S, P]) saveStatus(ctx context.Context, before, after T) error {
 // locked patches only the object that was looked at.
 func locked(before client.Object) client.Patch {
 	return client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+}
+
+// statusPatch is the merge patch from before to after, for the object that was looked at and no other (OCM-20.1). It
+// carries every plain value of the new status, changed or not: a kind may require a counter that is still zero, and the
+// stored object has no status at all before the first write.
+func statusPatch(before, after client.Object) (client.Patch, error) {
+	diff, err := locked(before).Data(after)
+	if err != nil {
+		return nil, err
+	}
+	var patch, whole struct {
+		Metadata map[string]any `json:"metadata,omitempty"`
+		Status   map[string]any `json:"status,omitempty"`
+	}
+	if err := json.Unmarshal(diff, &patch); err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(after)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, &whole); err != nil {
+		return nil, err
+	}
+	for key, value := range whole.Status {
+		switch value.(type) {
+		case map[string]any, []any:
+		default:
+			if patch.Status == nil {
+				patch.Status = map[string]any{}
+			}
+			patch.Status[key] = value
+		}
+	}
+	if patch.Metadata == nil {
+		patch.Metadata = map[string]any{}
+	}
+	patch.Metadata["uid"] = after.GetUID()
+	raw, err = json.Marshal(patch)
+	return client.RawPatch(types.MergePatchType, raw), err
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -249,5 +250,25 @@ func TestConditionTransitionsBecomeEvents(t *testing.T) {
 func TestAGoneObjectIsNoError(t *testing.T) {
 	if _, err := run(t, newWorld(), plain{&steps{}}, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAStatusPatchCarriesCountersThatAreStillZero(t *testing.T) {
+	before := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "1", ResourceVersion: "7"},
+		Status: appsv1.ReplicaSetStatus{ReadyReplicas: 2, Conditions: []appsv1.ReplicaSetCondition{{Type: "Old"}}}}
+	after := before.DeepCopy()
+	after.Status.ReadyReplicas, after.Status.Conditions = 0, nil
+	patch, err := statusPatch(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := patch.Data(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// replicas is required by its kind, readyReplicas and conditions went away.
+	want := `{"metadata":{"resourceVersion":"7","uid":"1"},"status":{"conditions":null,"readyReplicas":null,"replicas":0}}`
+	if string(raw) != want {
+		t.Errorf("got  %s\nwant %s", raw, want)
 	}
 }
