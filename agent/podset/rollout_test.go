@@ -11,7 +11,11 @@ import (
 // luck. more are seeds that once found a bug.
 func play(t *testing.T, story func(w *podsettest.World, look func()), more ...int64) {
 	t.Helper()
-	for seed := range int64(500) {
+	seeds := int64(500)
+	if testing.Short() {
+		seeds = 100
+	}
+	for seed := range seeds {
 		more = append(more, seed)
 	}
 	for _, seed := range more {
@@ -49,7 +53,7 @@ func TestRollbackHalfWay(t *testing.T) {
 		w.RollTo("a")
 		w.UntilStill(look)
 		w.AllOn("a")
-	})
+	}, 7452)
 }
 
 func TestPartitionIsKept(t *testing.T) {
@@ -89,7 +93,7 @@ func TestBrokenRevisionStopsAtTheBudget(t *testing.T) {
 			w.RollTo(cure)
 			w.UntilStill(look)
 			w.AllOn(cure)
-		})
+		}, 50, 286, 1276)
 	}
 }
 

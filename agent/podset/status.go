@@ -107,6 +107,8 @@ func (v *view) trouble() trouble {
 	for i := range v.members {
 		m := &v.members[i]
 		switch {
+		case m.State == PreparingUpdate, m.State == PreparingDelete: // its hook may have made it not ready
+			t.hooked++
 		case !m.readyForUpdate(0, v.now):
 			t.notReady++
 			if m.Blocked != "" {

@@ -98,6 +98,10 @@ func TestMessage(t *testing.T) {
 			toRevision("b", 2, hooks, inPlace), []Pod{down("1", "b", blocked(pull)), up("2", "a", in(PreparingUpdate))},
 			Stuck, "1 of 2 updated; 1 not ready, waiting for 1 on node-1: ImagePullBackOff",
 		},
+		"nor one that its hook made not ready": {
+			toRevision("b", 2, hooks, inPlace), []Pod{down("1", "b", blocked(pull)), down("2", "a", in(PreparingUpdate))},
+			Stuck, "1 of 2 updated; 1 not ready, waiting for 1 on node-1: ImagePullBackOff",
+		},
 		"pods start": {
 			steady(2), []Pod{up("1", "b"), down("2", "b")},
 			Moving, "1 of 2 available; 1 not ready, waiting for 2 on node-2",
