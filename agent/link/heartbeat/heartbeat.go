@@ -1,0 +1,94 @@
+// Package heartbeat renews the agent's lease on the hub.
+//
+// It owns the renewTime of Lease managed-cluster-lease in the cluster's namespace and nothing else. It never
+// creates the lease, and it stops while the hub does not accept the cluster.
+package heartbeat
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+const (
+	leaseName     = "managed-cluster-lease"
+	defaultPeriod = 60 * time.Second
+	jitter        = 0.25
+	retryFirst    = time.Second
+	callTimeout   = 10 * time.Second
+)
+
+// Beat is what the ManagedCluster asks of the heartbeat.
+type Beat struct {
+	Accepted bool
+	Period   time.Duration
+}
+
+// Of reads the beat from a ManagedCluster; nil, which is an object that cannot be read, is no beat. OCM-4.1
+func Of(cluster *clusterv1.ManagedCluster) Beat {
+	if cluster == nil {
+		return Beat{}
+	}
+	period := time.Duration(cluster.Spec.LeaseDurationSeconds) * time.Second
+	if period <= 0 {
+		period = defaultPeriod
+	}
+	return Beat{
+		Accepted: meta.IsStatusConditionTrue(cluster.Status.Conditions, clusterv1.ManagedClusterConditionHubAccepted),
+		Period:   period,
+	}
+}
+
+// Run renews the lease of cluster through hub as the latest beat says, until ctx ends. A changed beat starts anew.
+func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Beat) {
+	var beat Beat
+	var due <-chan time.Time
+	failed := time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case next := <-beats:
+			if next == beat {
+				continue
+			}
+			beat, due, failed = next, nil, 0
+			if beat.Accepted {
+				due = time.After(0)
+			}
+		case <-due:
+			err := renew(ctx, hub, cluster)
+			if err != nil && ctx.Err() == nil {
+				failed = min(max(2*failed, retryFirst), beat.Period)
+				logf.FromContext(ctx).Error(err, "Lease not renewed, will try again", "after", failed.String())
+				due = time.After(wait.Jitter(failed, jitter))
+				continue
+			}
+			failed = 0
+			due = time.After(wait.Jitter(beat.Period, jitter)) // counted from the end of the call
+		}
+	}
+}
+
+func renew(ctx context.Context, hub client.Client, cluster string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var lease coordinationv1.Lease
+	if err := hub.Get(ctx, client.ObjectKey{Namespace: cluster, Name: leaseName}, &lease); err != nil {
+		return fmt.Errorf("get lease: %w", err) // missing too: the hub makes it, the agent has no right to
+	}
+	now := metav1.NowMicro()
+	lease.Spec.RenewTime = &now
+	if err := hub.Update(ctx, &lease); err != nil {
+		return fmt.Errorf("update lease: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package heartbeat
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+func TestOf(t *testing.T) { // OCM-4.1
+	accepted := []metav1.Condition{{Type: "HubAcceptedManagedCluster", Status: metav1.ConditionTrue}}
+	for name, tc := range map[string]struct {
+		cluster *clusterv1.ManagedCluster
+		want    Beat
+	}{
+		"unreadable":       {want: Beat{}},
+		"not accepted":     {cluster: &clusterv1.ManagedCluster{}, want: Beat{Period: time.Minute}},
+		"0 counts as 60":   {cluster: &clusterv1.ManagedCluster{Status: clusterv1.ManagedClusterStatus{Conditions: accepted}}, want: Beat{Accepted: true, Period: time.Minute}},
+		"its own duration": {cluster: &clusterv1.ManagedCluster{Spec: clusterv1.ManagedClusterSpec{LeaseDurationSeconds: 5}, Status: clusterv1.ManagedClusterStatus{Conditions: accepted}}, want: Beat{Accepted: true, Period: 5 * time.Second}},
+	} {
+		if got := Of(tc.cluster); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// world is a hub with a lease, and the times at which it was renewed.
+type world struct {
+	beats    chan Beat
+	renewals []time.Time
+	creates  int
+	fail     bool
+}
+
+func start(t *testing.T) *world {
+	t.Helper()
+	s := runtime.NewScheme()
+	if err := coordinationv1.AddToScheme(s); err != nil {
+		t.Fatal(err)
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: "managed-cluster-lease"}}
+	w := &world{beats: make(chan Beat)}
+	hub := interceptor.NewClient(fake.NewClientBuilder().WithScheme(s).WithObjects(lease).Build(), interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			w.renewals = append(w.renewals, time.Now())
+			if w.fail {
+				return errors.New("hub is away")
+			}
+			return c.Update(ctx, o, opts...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			w.creates++
+			return c.Create(ctx, o, opts...)
+		},
+	})
+	go Run(t.Context(), hub, "east", w.beats)
+	return w
+}
+
+func TestRenewsOnlyWhileAccepted(t *testing.T) { // OCM-4.1
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.beats <- Beat{Period: time.Minute}
+		time.Sleep(10 * time.Minute)
+		if len(w.renewals) != 0 {
+			t.Fatalf("renewed %d times without being accepted", len(w.renewals))
+		}
+		began := time.Now()
+		w.beats <- Beat{Accepted: true, Period: time.Minute}
+		time.Sleep(10 * time.Minute)
+		if n := len(w.renewals); n < 8 || n > 11 || !w.renewals[0].Equal(began) {
+			t.Errorf("%d renewals in 10 minutes, the first after %s", n, w.renewals[0].Sub(began))
+		}
+		for i := 1; i < len(w.renewals); i++ {
+			if gap := w.renewals[i].Sub(w.renewals[i-1]); gap < time.Minute || gap > 75*time.Second {
+				t.Errorf("gap of %s", gap)
+			}
+		}
+		w.beats <- Beat{}
+		n := len(w.renewals)
+		time.Sleep(10 * time.Minute)
+		if len(w.renewals) != n || w.creates != 0 {
+			t.Errorf("%d renewals and %d creates after it was denied", len(w.renewals)-n, w.creates)
+		}
+	})
+}
+
+func TestAChangedPeriodCountsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.beats <- Beat{Accepted: true, Period: time.Hour}
+		time.Sleep(time.Minute)
+		w.beats <- Beat{Accepted: true, Period: time.Hour} // the same again changes nothing
+		time.Sleep(time.Minute)
+		if len(w.renewals) != 1 {
+			t.Fatalf("%d renewals", len(w.renewals))
+		}
+		w.beats <- Beat{Accepted: true, Period: 10 * time.Second}
+		time.Sleep(time.Minute)
+		if n := len(w.renewals); n < 5 || n > 8 {
+			t.Errorf("%d renewals after the period became 10s", n)
+		}
+	})
+}
+
+func TestAnOutageIsTriedMoreAndMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.fail = true
+		w.beats <- Beat{Accepted: true, Period: time.Minute}
+		time.Sleep(time.Minute)
+		if n := len(w.renewals); n < 5 || n > 7 {
+			t.Errorf("%d tries in the first minute", n)
+		}
+		w.fail = false
+		time.Sleep(2 * time.Minute)
+		n := len(w.renewals)
+		time.Sleep(10 * time.Minute)
+		if got := len(w.renewals) - n; got < 7 || got > 11 {
+			t.Errorf("%d renewals in 10 minutes after the outage", got)
+		}
+	})
+}

@@ -1,0 +1,148 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/flotilla-project/flotilla/agent/link/work"
+)
+
+const (
+	annotationPrefix = "agent.open-cluster-management.io"
+	shortestCert     = 3600 // seconds
+	longestAgentName = 63
+)
+
+// Options say how this agent reaches its hub and what it tells. Flag names are those of OCM-2.5.
+type Options struct {
+	BootstrapKubeconfig   string
+	HubKubeconfigDir      string
+	HubKubeconfigSecret   string
+	AgentNamespace        string // of the credential secret, on the local cluster
+	ClusterName           string
+	AgentName             string
+	AgentID               string
+	ExternalServerURLs    []string
+	ClusterAnnotations    map[string]string
+	CertExpirationSeconds int32
+	HealthCheckPeriod     time.Duration
+	MaxCustomClaims       int
+	ReservedClaimSuffixes []string
+	StatusSyncInterval    time.Duration
+	MaxJSONRawLength      int32
+	MaxFeedbackWatch      int
+	RawFeedbackJSON       bool // feature gate RawFeedbackJsonString; the app sets it
+	WorkConcurrency       int
+	HubQPS                float32
+	HubBurst              int
+}
+
+// Defaults are the options of an agent that was told nothing.
+func Defaults() Options {
+	return Options{
+		HubKubeconfigDir: "/spoke/hub-kubeconfig", HubKubeconfigSecret: "hub-kubeconfig-secret",
+		AgentNamespace: "open-cluster-management-agent", HealthCheckPeriod: time.Minute, MaxCustomClaims: 20,
+		StatusSyncInterval: 10 * time.Second, MaxJSONRawLength: 1024, MaxFeedbackWatch: 50, WorkConcurrency: 5,
+		HubQPS: 50, HubBurst: 100,
+	}
+}
+
+// Bind registers the flags; what o holds is their default.
+func (o *Options) Bind(f *pflag.FlagSet) {
+	f.StringVar(&o.BootstrapKubeconfig, "bootstrap-kubeconfig", o.BootstrapKubeconfig, "kubeconfig to join a hub with; empty: run for this cluster alone")
+	f.StringVar(&o.HubKubeconfigDir, "hub-kubeconfig-dir", o.HubKubeconfigDir, "folder for the credentials that the hub issued")
+	f.StringVar(&o.HubKubeconfigSecret, "hub-kubeconfig-secret", o.HubKubeconfigSecret, "secret on this cluster for the same")
+	f.StringVar(&o.AgentNamespace, "agent-namespace", o.AgentNamespace, "namespace of that secret")
+	f.StringVar(&o.ClusterName, "spoke-cluster-name", o.ClusterName, "name of this cluster on the hub; empty: the stored one, else a random one")
+	f.StringVar(&o.ClusterName, "cluster-name", o.ClusterName, "older name of --spoke-cluster-name")
+	f.StringVar(&o.AgentName, "agent-name", o.AgentName, "name of this agent instance; empty: the stored one, else a random one")
+	f.StringVar(&o.AgentID, "agent-id", o.AgentID, "id of this installation, which owns what it applies; empty: the hub's hash")
+	f.StringSliceVar(&o.ExternalServerURLs, "spoke-external-server-urls", o.ExternalServerURLs, "https URLs under which others reach this cluster")
+	f.StringToStringVar(&o.ClusterAnnotations, "cluster-annotations", o.ClusterAnnotations, "annotations for the ManagedCluster; only keys that start with "+annotationPrefix+" are kept")
+	f.Int32Var(&o.CertExpirationSeconds, "client-cert-expiration-seconds", o.CertExpirationSeconds, "wanted life of the client certificate; 0 leaves it to the signer, else at least 3600")
+	f.DurationVar(&o.HealthCheckPeriod, "cluster-healthcheck-period", o.HealthCheckPeriod, "how often the local API server is looked at")
+	f.IntVar(&o.MaxCustomClaims, "max-custom-cluster-claims", o.MaxCustomClaims, "how many custom ClusterClaims are reported")
+	f.StringSliceVar(&o.ReservedClaimSuffixes, "reserved-cluster-claim-suffixes", o.ReservedClaimSuffixes, "suffixes of claim names that are reported beyond that limit")
+	f.DurationVar(&o.StatusSyncInterval, "status-sync-interval", o.StatusSyncInterval, "how often the status of applied objects is looked at")
+	f.Int32Var(&o.MaxJSONRawLength, "max-json-raw-length", o.MaxJSONRawLength, "longest JSON value fed back, in bytes")
+	f.IntVar(&o.MaxFeedbackWatch, "max-feedback-watch", o.MaxFeedbackWatch, "how many kinds are watched for feedback; further ones are polled")
+	_ = f.MarkDeprecated("cluster-name", "use --spoke-cluster-name")
+}
+
+// Enabled reports whether there is a hub to talk to, now or once the bootstrap kubeconfig appears.
+func (o Options) Enabled() bool { return o.BootstrapKubeconfig != "" }
+
+// Validate reports everything that is wrong with the options.
+func (o Options) Validate() error {
+	var wrong []error
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if o.ClusterName != "" {
+		for _, msg := range validation.IsDNS1123Label(o.ClusterName) {
+			complain("--spoke-cluster-name %q: %s", o.ClusterName, msg)
+		}
+		if systemName(o.ClusterName) {
+			complain("--spoke-cluster-name %q: a cluster cannot be called like a system namespace", o.ClusterName)
+		}
+	}
+	if strings.ContainsAny(o.AgentName, ": \t\n") || len(o.AgentName) > longestAgentName {
+		complain("--agent-name %q: at most %d characters, no colon, no space", o.AgentName, longestAgentName)
+	}
+	for _, raw := range o.ExternalServerURLs {
+		if u, err := url.Parse(raw); err != nil || u.Scheme != "https" || u.Host == "" {
+			complain("--spoke-external-server-urls %q: must be an https URL", raw)
+		}
+	}
+	if o.CertExpirationSeconds != 0 && o.CertExpirationSeconds < shortestCert {
+		complain("--client-cert-expiration-seconds %d: must be 0 or at least %d", o.CertExpirationSeconds, shortestCert)
+	}
+	if o.HubKubeconfigDir == "" {
+		complain("--hub-kubeconfig-dir: must name a folder")
+	}
+	for flag, name := range map[string]string{"hub-kubeconfig-secret": o.HubKubeconfigSecret, "agent-namespace": o.AgentNamespace} {
+		for _, msg := range validation.IsDNS1123Subdomain(name) {
+			complain("--%s %q: %s", flag, name, msg)
+		}
+	}
+	if o.HealthCheckPeriod < time.Second {
+		complain("--cluster-healthcheck-period %s: must be at least 1s", o.HealthCheckPeriod)
+	}
+	if o.StatusSyncInterval < time.Second {
+		complain("--status-sync-interval %s: must be at least 1s", o.StatusSyncInterval)
+	}
+	for flag, n := range map[string]int{
+		"max-custom-cluster-claims": o.MaxCustomClaims, "max-json-raw-length": int(o.MaxJSONRawLength), "max-feedback-watch": o.MaxFeedbackWatch,
+	} {
+		if n < 0 {
+			complain("--%s %d: must not be negative", flag, n)
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func systemName(name string) bool {
+	return name == "default" || name == "flotilla-system" || strings.HasPrefix(name, "kube-") || strings.HasPrefix(name, "open-cluster-management")
+}
+
+// annotations keeps what may be put on a ManagedCluster. OCM-2.5
+func (o Options) annotations() map[string]string {
+	out := map[string]string{}
+	for k, v := range o.ClusterAnnotations {
+		if strings.HasPrefix(k, annotationPrefix) {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func (o Options) workOptions() work.Options {
+	return work.Options{
+		AgentID: o.AgentID, StatusInterval: o.StatusSyncInterval, MostWatches: o.MaxFeedbackWatch,
+		MostRawJSON: int(o.MaxJSONRawLength), RawJSON: o.RawFeedbackJSON, Workers: o.WorkConcurrency,
+	}
+}

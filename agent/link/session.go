@@ -1,0 +1,166 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/fields"
+	toolscache "k8s.io/client-go/tools/cache"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/flotilla-project/flotilla/agent/link/heartbeat"
+	"github.com/flotilla-project/flotilla/agent/link/inventory"
+	"github.com/flotilla-project/flotilla/agent/link/register"
+	"github.com/flotilla-project/flotilla/agent/link/work"
+)
+
+// errCredentials ends a session whose credentials cannot be used any more.
+var errCredentials = errors.New("the hub credentials cannot be used any more")
+
+// session is connected life: from usable credentials until they are not, or ctx ends.
+type session struct {
+	link   *Link
+	holder register.Identity
+	hub    register.Hub
+	conn   *connection
+	seen   cache.Cache // own ManagedCluster and own works
+
+	beats    chan heartbeat.Beat
+	accepted *bell
+}
+
+func (l *Link) session(ctx context.Context, credentials register.Credentials) error {
+	hub, err := credentials.Hub()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &session{link: l, holder: credentials.Identity, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
+	if s.conn, err = connect(ctx, hub.Config(l.options.HubKubeconfigDir), l.scheme, l.options); err != nil {
+		return err
+	}
+	if s.seen, err = s.newCache(); err != nil {
+		return err
+	}
+	logf.FromContext(ctx).Info("Connecting to the hub", "cluster", s.holder.Cluster, "server", hub.Server)
+	return s.run(ctx)
+}
+
+// newCache sees no more of the hub than it may: its own ManagedCluster, its own namespace. OCM-20.2
+func (s *session) newCache() (cache.Cache, error) {
+	seen, err := cache.New(s.conn.config, cache.Options{
+		HTTPClient: s.conn.http, Scheme: s.link.scheme, Mapper: hubMapper(),
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&clusterv1.ManagedCluster{}: {Field: fields.OneTermEqualSelector("metadata.name", s.holder.Cluster)},
+			&workv1.ManifestWork{}:      {Namespaces: map[string]cache.Config{s.holder.Cluster: {}}},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare hub cache: %w", err)
+	}
+	return seen, nil
+}
+
+func (s *session) run(ctx context.Context) error {
+	o := s.link.options
+	group, ctx := errgroup.WithContext(ctx)
+	quietly := func(f func(context.Context)) {
+		group.Go(func() error { f(ctx); return nil })
+	}
+	group.Go(func() error { return s.seen.Start(ctx) })
+	group.Go(func() error { return s.watchCluster(ctx) })
+	group.Go(func() error {
+		if why := s.link.registrar.Guard(ctx, guardPeriod); why != nil {
+			return fmt.Errorf("%w: %w", errCredentials, why)
+		}
+		return nil
+	})
+	quietly(func(ctx context.Context) { heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats) })
+	quietly(s.reporter().Run)
+	quietly(s.rotator().Run)
+	quietly(func(ctx context.Context) {
+		cluster := s.link.registrar.Cluster
+		cluster.Name = s.holder.Cluster
+		cluster.Keep(ctx, s.conn.hub)
+	})
+	group.Go(func() error { return s.works(ctx, o) })
+	return group.Wait()
+}
+
+// watchCluster passes on what the own ManagedCluster says.
+func (s *session) watchCluster(ctx context.Context) error {
+	informer, err := s.seen.GetInformer(ctx, &clusterv1.ManagedCluster{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch ManagedCluster: %w", err)
+	}
+	heard := func(obj any) {
+		cluster, ok := obj.(*clusterv1.ManagedCluster)
+		if !ok {
+			return
+		}
+		beat := heartbeat.Of(cluster)
+		s.beat(beat)
+		if beat.Accepted {
+			s.accepted.ring()
+		}
+		s.link.local.inventory.ring()
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    heard,
+		UpdateFunc: func(_, new any) { heard(new) },
+		DeleteFunc: func(any) { s.beat(heartbeat.Of(nil)) },
+	})
+	if err != nil {
+		return fmt.Errorf("watch ManagedCluster: %w", err)
+	}
+	return nil
+}
+
+// beat leaves the latest beat for the heartbeat to find. Only the informer calls it.
+func (s *session) beat(b heartbeat.Beat) {
+	select {
+	case <-s.beats:
+	default:
+	}
+	s.beats <- b
+}
+
+func (s *session) reporter() *inventory.Reporter {
+	return &inventory.Reporter{
+		Local: s.link.local.inventoryOf(), Hub: s.conn.hub, Seen: s.seen, Name: s.holder.Cluster,
+		Options: s.link.inventoryOptions(), Changed: s.link.local.inventory.rings(),
+	}
+}
+
+func (s *session) rotator() register.Rotator {
+	return register.Rotator{
+		Registrar: s.link.registrar, Hub: s.conn.hub, Holder: s.holder,
+		Changed: s.link.local.secret.rings(),
+		Rotated: s.conn.dialer.CloseAll, // the next request dials with the new certificate
+	}
+}
+
+// works applies once the cluster is accepted; before that the agent has no right to look.
+func (s *session) works(ctx context.Context, o Options) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.accepted.rings():
+	}
+	agent, err := work.New(work.Deps{
+		Hub: s.conn.hub, Works: s.seen, Online: s.conn.gate.Open, Cluster: s.holder.Cluster, HubServer: s.hub.Server,
+		Local: s.link.local.client, Records: s.link.local.cache, LocalConfig: s.link.local.config,
+	}, o.workOptions())
+	if err != nil {
+		return err
+	}
+	return agent.Run(ctx)
+}

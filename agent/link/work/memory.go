@@ -1,0 +1,76 @@
+package work
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// memory is what the agent remembers of its works between rounds. It holds nothing that matters: an agent that
+// lost it applies everything once more, which changes nothing.
+type memory struct {
+	mu    sync.Mutex
+	works map[string]*state
+}
+
+// state of one work. Only the worker that has the work at the moment uses it, but for touched.
+type state struct {
+	uid        types.UID
+	generation int64
+	labels     map[string]string
+	applied    bool // this generation was applied once, whatever came of it
+	nextApply  time.Time
+	nextStatus time.Time
+	failures   int
+	removals   int
+	aliveSince time.Time
+	warned     bool
+	wrote      time.Time // last write to the hub
+	version    string    // resourceVersion that came of it
+	hashes     map[objectKey]applied
+
+	touched bool // an applied object changed since the last look; under memory.mu
+}
+
+func newMemory() *memory { return &memory{works: map[string]*state{}} }
+
+// of returns the state of a work; another UID or none is a fresh state.
+func (m *memory) of(name string, uid types.UID) *state {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.works[name]
+	if s == nil || s.uid != uid {
+		s = &state{uid: uid, hashes: map[objectKey]applied{}}
+		m.works[name] = s
+	}
+	return s
+}
+
+func (m *memory) drop(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.works, name)
+}
+
+// touch notes that an applied object changed.
+func (m *memory) touch(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.works[name]; s != nil {
+		s.touched = true
+	}
+}
+
+// look takes the note away, before looking: what changes meanwhile is noted anew.
+func (m *memory) look(s *state) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.touched = false
+}
+
+func (m *memory) isTouched(s *state) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return s.touched
+}

@@ -1,0 +1,114 @@
+package work
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/agent/link/patch"
+)
+
+// HubHash names a hub by its server URL, letter by letter as in the hub kubeconfig. OCM-15.1
+func HubHash(server string) string {
+	sum := sha256.Sum256([]byte(server))
+	return hex.EncodeToString(sum[:])
+}
+
+// records are the AppliedManifestWorks of one hub on the local cluster.
+type records struct {
+	local client.Client // direct: removing is decided on it
+	hash  string
+	agent string
+}
+
+func (r records) name(work string) string { return r.hash + "-" + work }
+
+// work is the other way round; false for a record of another hub.
+func (r records) work(record string) (string, bool) { return strings.CutPrefix(record, r.hash+"-") }
+
+// get returns nil when there is none.
+func (r records) get(ctx context.Context, work string) (*workv1.AppliedManifestWork, error) {
+	var record workv1.AppliedManifestWork
+	err := r.local.Get(ctx, client.ObjectKey{Name: r.name(work)}, &record)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get AppliedManifestWork of %s: %w", work, err)
+	}
+	return &record, nil
+}
+
+// ensure makes the record before anything is applied, with our name in it. OCM-10.1
+func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1.AppliedManifestWork, error) {
+	record, err := r.get(ctx, work.Name)
+	if err != nil {
+		return nil, err
+	}
+	want := workv1.AppliedManifestWorkSpec{HubHash: r.hash, AgentID: r.agent, ManifestWorkName: work.Name}
+	if record == nil {
+		record = &workv1.AppliedManifestWork{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: r.name(work.Name), Labels: work.Labels, Finalizers: []string{workv1.AppliedManifestWorkFinalizer},
+			},
+			Spec: want,
+		}
+		if err := r.local.Create(ctx, record); err != nil {
+			return nil, fmt.Errorf("create AppliedManifestWork of %s: %w", work.Name, err)
+		}
+		return record, nil
+	}
+	next := record.DeepCopy()
+	next.Spec = want
+	if _, err := patch.Spec(ctx, r.local, record, next); err != nil {
+		return nil, fmt.Errorf("update AppliedManifestWork of %s: %w", work.Name, err)
+	}
+	kept := next.DeepCopy()
+	if !slices.Contains(kept.Finalizers, workv1.AppliedManifestWorkFinalizer) && kept.DeletionTimestamp.IsZero() {
+		kept.Finalizers = append(kept.Finalizers, workv1.AppliedManifestWorkFinalizer)
+	}
+	if _, err := patch.Metadata(ctx, r.local, next, kept); err != nil {
+		return nil, fmt.Errorf("keep AppliedManifestWork of %s: %w", work.Name, err)
+	}
+	return kept, nil
+}
+
+// list writes what the record stands for, sorted, if it changed. OCM-15.1
+func (r records) list(ctx context.Context, record *workv1.AppliedManifestWork, resources []workv1.AppliedManifestResourceMeta) error {
+	slices.SortFunc(resources, compareResources)
+	next := record.DeepCopy()
+	next.Status.AppliedResources = slices.Compact(resources)
+	if len(next.Status.AppliedResources) == 0 {
+		next.Status.AppliedResources = nil
+	}
+	if _, err := patch.Status(ctx, r.local, record, next); err != nil {
+		return fmt.Errorf("update AppliedManifestWork status: %w", err)
+	}
+	*record = *next
+	return nil
+}
+
+func compareResources(a, b workv1.AppliedManifestResourceMeta) int {
+	return cmp.Or(
+		cmp.Compare(a.Group, b.Group), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Resource, b.Resource),
+		cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID),
+	)
+}
+
+// reference is the owner reference of what record stands for. OCM-15.2
+func reference(record *workv1.AppliedManifestWork) *metav1.OwnerReference {
+	return &metav1.OwnerReference{
+		APIVersion: workv1.SchemeGroupVersion.String(), Kind: recordKind, Name: record.Name, UID: record.UID,
+	}
+}
+
+const recordKind = "AppliedManifestWork"
