@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/flotilla-project/flotilla/pkg/condition"
 )
 
 // Event is something that happened to an object and that its user should know of.
@@ -37,8 +39,8 @@ func Emit(r record.EventRecorder, on runtime.Object, events ...Event) {
 	}
 }
 
-// Transitions are the events for every condition that changed its status or reason between before and after.
-// A condition that turns Stalled is a warning, and so is Ready becoming False after it was True.
+// Transitions are the events for what became of conditions between before and after: what became true, how Ready
+// changed, and that something is no longer stalled. What is bad news is a warning; one reason is told once.
 func Transitions(before, after []metav1.Condition) []Event {
 	was := make(map[string]metav1.Condition, len(before))
 	for _, c := range before {
@@ -46,25 +48,47 @@ func Transitions(before, after []metav1.Condition) []Event {
 	}
 	var events []Event
 	for _, c := range after {
-		old, known := was[c.Type]
-		if known && old.Status == c.Status && old.Reason == c.Reason {
+		old := was[c.Type]
+		if old.Status == c.Status && old.Reason == c.Reason {
 			continue
 		}
-		if !known && c.Status != metav1.ConditionTrue {
-			continue // what has not become true yet is no news
+		if e, tell := transition(old, c); tell {
+			events = once(events, e)
 		}
-		kind := corev1.EventTypeNormal
-		if c.Type == "Stalled" && c.Status == metav1.ConditionTrue ||
-			c.Type == "Ready" && c.Status != metav1.ConditionTrue && old.Status == metav1.ConditionTrue && c.Reason != "Progressing" {
-			kind = corev1.EventTypeWarning
-		}
-		message := c.Message
-		if message == "" {
-			message = fmt.Sprintf("%s is %s", c.Type, c.Status)
-		}
-		events = append(events, Event{kind, c.Reason, message})
 	}
 	return events
+}
+
+func transition(old, c metav1.Condition) (Event, bool) {
+	message := c.Message
+	if message == "" {
+		message = fmt.Sprintf("%s is %s", c.Type, c.Status)
+	}
+	e := Event{corev1.EventTypeNormal, c.Reason, message}
+	is, had := c.Status == metav1.ConditionTrue, old.Status == metav1.ConditionTrue
+	switch {
+	case c.Type == condition.Stalled && is, c.Type == condition.Ready && !is && had && c.Reason != "Progressing":
+		e.Type = corev1.EventTypeWarning
+	case is, c.Type == condition.Ready:
+	case c.Type == condition.Stalled && had:
+		e.Message = "no longer stalled"
+	default:
+		return e, false // what has not become true is no news
+	}
+	return e, true
+}
+
+// once adds an event, unless its reason was told already; a warning takes the place of its like.
+func once(events []Event, e Event) []Event {
+	for i := range events {
+		if events[i].Reason == e.Reason {
+			if e.Type == corev1.EventTypeWarning {
+				events[i] = e
+			}
+			return events
+		}
+	}
+	return append(events, e)
 }
 
 // Recorders is what a manager gives to make recorders.

@@ -39,7 +39,15 @@ func TestTransitions(t *testing.T) {
 		},
 		"healing is news": {
 			before: []metav1.Condition{is("Stalled", yes, "RolloutStuck")}, after: []metav1.Condition{is("Stalled", no, "Settled")},
-			want: []Event{Normal("Settled", "Settled.")},
+			want: []Event{Normal("Settled", "no longer stalled")},
+		},
+		"waiting that ends is no news": {
+			before: []metav1.Condition{is("Reconciling", yes, "Progressing")}, after: []metav1.Condition{is("Reconciling", no, "Settled")},
+		},
+		"one reason is told once, as the warning that it is": {
+			before: []metav1.Condition{is("Ready", no, "Progressing")},
+			after:  []metav1.Condition{is("Ready", no, "RolloutStuck"), is("Stalled", yes, "RolloutStuck")},
+			want:   []Event{Warning("RolloutStuck", "RolloutStuck.")},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
