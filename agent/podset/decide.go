@@ -152,7 +152,7 @@ func (d *decision) scaleIn(diff diff) bool {
 	}
 	fromOld := min(diff.down, diff.downOld)
 	chosen := append(d.chooseForScaleIn(old, fromOld), d.chooseForScaleIn(fresh, diff.down-fromOld)...)
-	why := fmt.Sprintf("%d pods are too many", diff.down)
+	why := fmt.Sprintf("%d too many", diff.down)
 	did := false
 	for _, m := range chosen {
 		if d.mayDelete(m, &diff.readyDeleteBudget) {

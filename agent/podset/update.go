@@ -35,6 +35,10 @@ func (d *decision) update(diff diff) {
 		if m.Marked {
 			continue // its deletion is planned and waits for its own budget
 		}
+		if why := d.refusal(m, target); why != "" { // costs nothing: others may still fit
+			d.plan.Refused = append(d.plan.Refused, Refusal{Pod: m.Name, Why: why})
+			continue
+		}
 		// No waiting frees a budget of nothing. A pod that was taken down for its
 		// update and is not up until it has it would stay down for ever, and
 		// could hold missing pods back as well (scaleStrategy.maxUnavailable).
@@ -64,51 +68,49 @@ func (d *decision) waiting(back bool) []*member {
 	return out
 }
 
+// refusal says why a pod that should change cannot (1.13).
+func (d *decision) refusal(m *member, target string) string {
+	if d.fits(m) {
+		switch m.State {
+		case "", PreparingNormal, Normal, PreparingUpdate, Updating, Updated:
+			return ""
+		}
+		return fmt.Sprintf("its lifecycle state %q is unknown", m.State)
+	}
+	if d.spec.UpdateType == InPlaceOnly {
+		return fmt.Sprintf("the change from %s to %s does not fit into a running pod and the update type is InPlaceOnly", m.Revision, target)
+	}
+	return ""
+}
+
+// fits tells whether the change goes into the running pod.
+func (d *decision) fits(m *member) bool {
+	return d.spec.UpdateType != Recreate && d.spec.InPlaceFrom[m.Revision]
+}
+
 // updatePod is 1.13.
 func (d *decision) updatePod(m *member, target string) {
+	const asks = "its inPlaceUpdate hook runs before the update"
+	update := Update{Pod: m.Name, To: target, How: InPlaceNow, Why: because(m)}
 	switch {
-	case d.spec.UpdateType != Recreate && d.spec.InPlaceFrom[m.Revision]:
-		d.updateInPlace(m, target)
-	case d.spec.UpdateType == InPlaceOnly:
-		d.refuse(m, fmt.Sprintf("the change from %s to %s does not fit into a running pod and the update type is InPlaceOnly", m.Revision, target))
-	default:
-		d.plan.Update = append(d.plan.Update, Update{Pod: m.Name, To: target, How: MarkForRecreate, Why: d.because(m)})
-	}
-}
-
-func (d *decision) updateInPlace(m *member, target string) {
-	const wait = "its inPlaceUpdate hook runs before the update"
-	switch m.State {
-	case "", PreparingNormal, Normal:
-		if m.HookedUpdate {
-			d.move(m, PreparingUpdate, wait)
-			return
-		}
-	case Updated:
-		if l := d.spec.Lifecycle; l != nil && l.InPlaceUpdate != nil {
-			d.plan.Refresh = append(d.plan.Refresh, Refresh{Pod: m.Name, State: PreparingUpdate, Rearm: true, Why: wait})
-		}
+	case !d.fits(m):
+		update.How = MarkForRecreate
+	case m.State == Updated:
+		d.plan.Refresh = append(d.plan.Refresh, Refresh{Pod: m.Name, State: PreparingUpdate, Rearm: true, Why: asks})
 		return
-	case PreparingUpdate:
-		if m.HookedUpdate {
-			d.plan.Waiting.Hooks++
-			return
-		}
-	case Updating:
-	default:
-		d.refuse(m, fmt.Sprintf("its lifecycle state %q is unknown", m.State))
+	case m.State == PreparingUpdate && m.HookedUpdate:
+		d.plan.Waiting.Hooks++
+		return
+	case m.State != Updating && m.HookedUpdate:
+		d.move(m, PreparingUpdate, asks)
 		return
 	}
-	d.plan.Update = append(d.plan.Update, Update{Pod: m.Name, To: target, How: InPlaceNow, Why: d.because(m)})
+	d.plan.Update = append(d.plan.Update, update)
 }
 
-func (d *decision) because(m *member) string {
+func because(m *member) string {
 	if m.up {
 		return "within maxUnavailable"
 	}
 	return "already down, so it costs nothing"
-}
-
-func (d *decision) refuse(m *member, why string) {
-	d.plan.Refused = append(d.plan.Refused, Refusal{Pod: m.Name, Why: why})
 }
