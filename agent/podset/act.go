@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -144,7 +145,19 @@ func failed(all *multierror.Error) error {
 
 // lostRace says that the object is no longer what the plan saw. That is no
 // failure: its event is on the way, and the next plan sees what it is now.
-func lostRace(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
+func lostRace(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || isAnother(err)
+}
+
+// isAnother says that the name belongs to another object by now: a patch with
+// the old UID tries to change an immutable field, says the API server.
+func isAnother(err error) bool {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok || !apierrors.IsInvalid(err) || status.ErrStatus.Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
+}
 
 func (h Hands) create(ctx context.Context, set Set, c Create) error {
 	pod, claims, err := set.New(c.Slot, c.Revision)

@@ -1,6 +1,6 @@
 // Package acttest is an API server in memory for tests of code that writes pods. It is controller-runtime's fake client,
-// made like the real one where that matters here: the pods/status endpoint takes metadata too, a patch or deletion that
-// names another UID is a conflict, and every write is counted.
+// made like the real one where that matters here: the pods/status endpoint takes metadata too, a deletion that names another
+// UID is a conflict and such a patch invalid, and every write is counted.
 package acttest
 
 import (
@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -107,22 +108,21 @@ func (s *Server) delete(ctx context.Context, c client.WithWatch, obj client.Obje
 		return err
 	}
 	if p := (&client.DeleteOptions{}).ApplyOptions(opts).Preconditions; p != nil && p.UID != nil {
-		if err := s.sameUID(ctx, obj, string(*p.UID)); err != nil {
+		there, err := s.uidOf(ctx, obj)
+		if err != nil {
 			return err
+		}
+		if there != *p.UID {
+			return apierrors.NewConflict(corev1.Resource("objects"), obj.GetName(), fmt.Errorf("the UID is %s, not %s", there, *p.UID))
 		}
 	}
 	return c.Delete(ctx, obj, opts...)
 }
 
-func (s *Server) sameUID(ctx context.Context, obj client.Object, uid string) error {
+func (s *Server) uidOf(ctx context.Context, obj client.Object) (types.UID, error) {
 	there := obj.DeepCopyObject().(client.Object)
-	if err := s.Plain.Get(ctx, client.ObjectKeyFromObject(obj), there); err != nil {
-		return err
-	}
-	if string(there.GetUID()) != uid {
-		return apierrors.NewConflict(corev1.Resource("objects"), obj.GetName(), fmt.Errorf("the UID is %s, not %s", there.GetUID(), uid))
-	}
-	return nil
+	err := s.Plain.Get(ctx, client.ObjectKeyFromObject(obj), there)
+	return there.GetUID(), err
 }
 
 func (s *Server) patch(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
@@ -146,10 +146,16 @@ func (s *Server) checked(ctx context.Context, obj client.Object, patch client.Pa
 		return nil, err
 	}
 	metadata, _ := tree["metadata"].(map[string]any)
-	if uid, ok := metadata["uid"].(string); ok {
-		return tree, s.sameUID(ctx, obj, uid)
+	uid, ok := metadata["uid"].(string)
+	if !ok {
+		return tree, nil
 	}
-	return tree, nil
+	there, err := s.uidOf(ctx, obj)
+	if err == nil && string(there) != uid {
+		err = apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Object").GroupKind(), obj.GetName(),
+			field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable")})
+	}
+	return tree, err
 }
 
 // patchStatus takes metadata as well when it is a pod's, which the fake client drops.
