@@ -1,6 +1,7 @@
 package federateddeployment
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 )
 
@@ -22,7 +23,9 @@ const (
 	valueCurrentRevision   = "currentRevision"
 	valueUpdateRevision    = "updateRevision"
 	valueMessage           = "message"
+	valueStalled           = "stalled"
 	valueProgress          = "progress"
+	stalledStatusPath      = `.status.conditions[?(@.type=="Stalled")].status`
 	stalledMessagePath     = `.status.conditions[?(@.type=="Stalled")].message`
 	reconcilingMessagePath = `.status.conditions[?(@.type=="Reconciling")].message`
 )
@@ -53,7 +56,8 @@ func feedbackRule(k kind) workv1.FeedbackRule {
 		paths = append(paths, workv1.JsonPath{Name: value, Path: ".status." + value})
 	}
 	if k.conditions {
-		paths = append(paths, workv1.JsonPath{Name: valueMessage, Path: stalledMessagePath},
+		paths = append(paths, workv1.JsonPath{Name: valueStalled, Path: stalledStatusPath},
+			workv1.JsonPath{Name: valueMessage, Path: stalledMessagePath},
 			workv1.JsonPath{Name: valueProgress, Path: reconcilingMessagePath})
 	}
 	return workv1.FeedbackRule{Type: workv1.JSONPathsType, JsonPaths: paths}
@@ -78,7 +82,10 @@ func hear(w *workv1.ManifestWork, c carried) feedback {
 			f.heard = true
 		}
 		number := func(name string) int32 { return int32(numbers[name]) }
-		f.content, f.message, f.progress = texts[valueContent], texts[valueMessage], texts[valueProgress]
+		f.content, f.progress = texts[valueContent], texts[valueProgress]
+		if texts[valueStalled] != string(metav1.ConditionFalse) {
+			f.message = texts[valueMessage]
+		}
 		f.generation, f.observed = numbers[valueGeneration], numbers[valueObserved]
 		f.replicas, f.ready, f.available = number(valueReplicas), number(valueReady), number(valueAvailable)
 		f.updated, f.updatedReady = number(valueUpdated), number(valueUpdatedReady)

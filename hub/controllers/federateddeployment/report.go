@@ -119,7 +119,7 @@ func (l line) merge(all *[]line) {
 func (l *line) tell(w work, content string, c cluster) {
 	f := w.feedback
 	l.Replicas, l.ReadyReplicas, l.AvailableReplicas = f.replicas, f.ready, f.available
-	if l.fresh = f.fresh(content); l.fresh {
+	if l.fresh = f.fresh(content) && !w.leaving(); l.fresh {
 		l.UpdatedReplicas, l.UpdatedReadyReplicas = f.updated, f.updatedReady
 	}
 	if l.Silent = !c.heard; l.Silent {
@@ -128,6 +128,14 @@ func (l *line) tell(w work, content string, c cluster) {
 		return
 	}
 	switch {
+	case w.leaving():
+		if l.Message == "" {
+			l.Message = fmt.Sprintf("waiting for %s to let go of its work, which was deleted", w.cluster())
+		}
+		if why := held(w); why != "" {
+			l.Message = why
+			l.refused = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), why)
+		}
 	case refusal(w) != "":
 		l.refused = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), refusal(w))
 		l.Message = refusal(w)
@@ -194,6 +202,15 @@ func refusal(w work) string {
 		}
 	}
 	return applied.Message
+}
+
+// held is why a cluster does not remove what it was told to remove, if it says so.
+func held(w work) string {
+	c := meta.FindStatusCondition(w.live.Status.Conditions, workv1.WorkDeleting)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return ""
+	}
+	return c.Message
 }
 
 // sum adds up what is confirmed. What silent clusters said last stays in the lines.
@@ -282,6 +299,9 @@ func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted err
 		message := removalMessage(lines)
 		v.ready = said(condition.Ready, false, v1alpha1.ReasonRemoving, message)
 		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonRemoving, message)
+		if why := collect(lines, func(l line) string { return l.refused }); len(why) > 0 {
+			v.stalled = said(condition.Stalled, true, v1alpha1.ReasonRemoving, tell(why))
+		}
 		return v
 	}
 	if len(waits) > 0 {

@@ -137,9 +137,39 @@ var reports = map[string]report{
 		was: web(), obj: web(deleting), seen: func(f facts) facts { return with1(f, "west", silent) }, want: "0 5 5 0 0 5 1/2",
 		ready: "False Removing: waiting for east to remove subset a; east to remove subset b; west to remove subset c (not heard from since 2026-11-23T12:03:04Z)",
 	},
+	"a removal that the member's brake holds is for a user to confirm": {
+		was: web(), obj: web(deleting), seen: heldOnWest, want: "0 10 10 0 0 0 2/2",
+		more: map[string]string{condition.Stalled: "True Removing: subset c on west: annotate this work"},
+	},
+	"a work that somebody deleted is not as good as there": {
+		was: web(), obj: web(), seen: func(f facts) facts {
+			live := f.works[2].live.DeepCopy()
+			live.DeletionTimestamp = new(metav1.NewTime(noon))
+			f.works[2] = worked(live)
+			return f
+		},
+		want: "10 10 10 5 5 0 2/2", ready: "False Progressing: waiting for west to report on subset c",
+	},
+	"a work that somebody deleted and the brake holds": {
+		was: web(), obj: web(), seen: heldOnWest, want: "10 10 10 5 5 0 2/2", ready: "False WorkRefused: subset c on west: annotate this work",
+	},
+	"a message of a condition that is over": {
+		was: web(), obj: web(), seen: func(f facts) facts {
+			return reported(f, "c", map[string]any{valueMessage: "was stuck", valueStalled: "False"})
+		},
+		want: "10 10 10 10 10 0 2/2", ready: "True AllReplicasReady: all 10 replicas are ready and updated",
+	},
 	"no replicas are soon all ready": {
 		was: web(replicas(0)), obj: web(replicas(0)), want: "0 0 0 0 0 0 2/2", ready: "True AllReplicasReady: all 0 replicas are ready and updated",
 	},
+}
+
+func heldOnWest(f facts) facts {
+	live := f.works[2].live.DeepCopy()
+	live.DeletionTimestamp = new(metav1.NewTime(noon))
+	meta.SetStatusCondition(&live.Status.Conditions, metav1.Condition{Type: workv1.WorkDeleting, Status: metav1.ConditionFalse, Reason: "HeldByBrake", Message: "annotate this work"})
+	f.works[2] = worked(live)
+	return f
 }
 
 func TestReport(t *testing.T) {

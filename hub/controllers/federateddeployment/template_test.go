@@ -1,10 +1,12 @@
 package federateddeployment
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/jsonpath"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/yaml"
 
@@ -270,6 +272,7 @@ func TestManifestWork(t *testing.T) {
 		"readyReplicas": ".status.readyReplicas", "availableReplicas": ".status.availableReplicas", "updatedReplicas": ".status.updatedReplicas",
 		"updatedReadyReplicas": ".status.updatedReadyReplicas", "updatedAvailableReplicas": ".status.updatedAvailableReplicas",
 		"currentRevision": ".status.currentRevision", "updateRevision": ".status.updateRevision",
+		"stalled": `.status.conditions[?(@.type=="Stalled")].status`,
 		"message": `.status.conditions[?(@.type=="Stalled")].message`, "progress": `.status.conditions[?(@.type=="Reconciling")].message`,
 	}
 	if d := cmp.Diff(wantPaths, paths); d != "" {
@@ -301,4 +304,34 @@ func decoded(t *testing.T, text string) map[string]any {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// Agents evaluate the paths with the library that is used here, on objects that may have no status yet.
+func TestFeedbackPathsCanBeEvaluated(t *testing.T) {
+	object := decoded(t, `
+metadata: {generation: 3, annotations: {apps.flotilla.dev/content: abc}}
+status:
+  observedGeneration: 3
+  replicas: 4
+  conditions: [{type: FailedScale, message: no}, {type: Stalled, status: "True", message: bad image}, {type: Reconciling, message: ""}]`)
+	for _, k := range kinds {
+		for _, p := range feedbackRule(k).JsonPaths {
+			parsed := jsonpath.New(p.Name).AllowMissingKeys(true)
+			if err := parsed.Parse("{" + p.Path + "}"); err != nil {
+				t.Errorf("%s: %v", p.Path, err)
+				continue
+			}
+			if _, err := parsed.FindResults(map[string]any{"metadata": map[string]any{"generation": int64(1)}}); err != nil {
+				t.Errorf("%s without status: %v", p.Path, err)
+			}
+			results, err := parsed.FindResults(object)
+			if err != nil {
+				t.Errorf("%s: %v", p.Path, err)
+			}
+			want := map[string]string{valueContent: "abc", valueGeneration: "3", valueReplicas: "4", valueStalled: "True", valueMessage: "bad image"}[p.Name]
+			if want != "" && (len(results) != 1 || len(results[0]) != 1 || fmt.Sprint(results[0][0].Interface()) != want) {
+				t.Errorf("%s found %v, want %s", p.Path, results, want)
+			}
+		}
+	}
 }
