@@ -1,0 +1,102 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
+	"github.com/flotilla-project/flotilla/agent/link"
+	"github.com/flotilla-project/flotilla/pkg/cmd"
+	"github.com/flotilla-project/flotilla/pkg/index"
+	"github.com/flotilla-project/flotilla/pkg/manager"
+)
+
+// controllers is everything the agent does: the link to the hub, then one line for each kind it runs.
+var controllers = []struct {
+	name     string
+	register func(ctrl.Manager, *rest.Config, *Options) error
+}{
+	{"link", registerLink},
+	{"cloneset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		return cloneset.Register(m, cloneset.Options{
+			ShortHash:               o.gates.Enabled(CloneSetShortHash),
+			PartitionRollback:       o.gates.Enabled(CloneSetPartitionRollback),
+			PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate),
+		})
+	}},
+}
+
+// registerLink does nothing for an agent that has no hub: it runs its own cluster all the same.
+func registerLink(m ctrl.Manager, cfg *rest.Config, o *Options) error {
+	if !o.Link.Enabled() {
+		m.GetLogger().Info("no --bootstrap-kubeconfig given, running for this cluster alone")
+		return nil
+	}
+	l, err := link.New(cfg, o.Link)
+	if err != nil {
+		return err
+	}
+	return m.Add(l)
+}
+
+func names() (all []string) {
+	for _, c := range controllers {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// Scheme knows every kind that the agent's controllers read or write.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("build scheme: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// Run is the agent, until ctx ends.
+func Run(ctx context.Context, o *Options) error {
+	cfg, err := manager.Config(o.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	scheme, err := Scheme()
+	if err != nil {
+		return err
+	}
+	if o.Manager.Workers == nil {
+		o.Manager.Workers = map[string]int{}
+	}
+	if _, set := o.Manager.Workers["CloneSet.apps.kruise.io"]; !set {
+		o.Manager.Workers["CloneSet.apps.kruise.io"] = o.CloneSetWorkers
+	}
+	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-agent", o.Manager)
+	if err != nil {
+		return err
+	}
+	err = index.ByOwner(ctx, m.GetFieldIndexer(), &corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{})
+	if err != nil {
+		return err
+	}
+	chosen, _ := cmd.Choose(names(), o.Controllers)
+	for _, c := range controllers {
+		if !chosen[c.name] {
+			continue
+		}
+		if err := c.register(m, cfg, o); err != nil {
+			return fmt.Errorf("register controller %s: %w", c.name, err)
+		}
+	}
+	return m.Start(ctx)
+}

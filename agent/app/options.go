@@ -1,0 +1,86 @@
+// Package app wires the agent: options, feature gates and the list of controllers. It knows everyone and nobody knows it.
+package app
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/component-base/featuregate"
+
+	"github.com/flotilla-project/flotilla/agent/link"
+	"github.com/flotilla-project/flotilla/pkg/cmd"
+	"github.com/flotilla-project/flotilla/pkg/manager"
+)
+
+// Gates, with the names and defaults of WL-0.3.
+const (
+	// CloneSetShortHash labels pods with the short hash of their revision only (WL-1.5).
+	CloneSetShortHash featuregate.Feature = "CloneSetShortHash"
+	// CloneSetPartitionRollback brings updated pods back when the partition is raised (WL-1.8).
+	CloneSetPartitionRollback featuregate.Feature = "CloneSetPartitionRollback"
+	// PreparingUpdateAsUpdate counts pods that prepare for their update as updated when scaling (WL-1.8).
+	PreparingUpdateAsUpdate featuregate.Feature = "PreparingUpdateAsUpdate"
+)
+
+// Options are the flags of the agent.
+type Options struct {
+	// Kubeconfig of the member cluster; empty is the pod's service account, or what kubectl uses.
+	Kubeconfig string
+	// Controllers to run: names, "*" for all, "-name" for all but one.
+	Controllers []string
+	// CloneSetWorkers is the number of CloneSets reconciled at a time (NP-11.1).
+	CloneSetWorkers int
+	// Manager is what hub and agent share.
+	Manager manager.Options
+	// Link is what the agent needs to know of its hub.
+	Link link.Options
+
+	gates featuregate.MutableFeatureGate
+}
+
+// NewOptions are the defaults.
+func NewOptions() (*Options, error) {
+	gates := featuregate.NewFeatureGate()
+	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
+	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
+		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off,
+	})
+	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
+	hub := link.Defaults()
+	hub.ClusterName = os.Getenv("SPOKE_CLUSTER_NAME")
+	return &Options{
+		Controllers:     []string{"*"},
+		CloneSetWorkers: 3,
+		Link:            hub,
+		gates:           gates,
+		Manager: manager.Options{
+			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-agent",
+			QPS: 100, Burst: 200, CacheSyncTimeout: 2 * time.Minute,
+		},
+	}, err
+}
+
+// Bind adds the flags.
+func (o *Options) Bind(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig of the member cluster; empty is the pod's service account, or what kubectl uses")
+	flags.StringSliceVar(&o.Controllers, "controllers", o.Controllers, `controllers to run: names, "*" for all, "-name" for all but one`)
+	flags.IntVar(&o.CloneSetWorkers, "cloneset-workers", o.CloneSetWorkers, "CloneSets reconciled at a time; --workers=CloneSet.apps.kruise.io=N wins")
+	o.gates.AddFlag(flags)
+	o.Manager.Bind(flags)
+	o.Link.Bind(flags)
+}
+
+// Validate lists everything that is wrong.
+func (o *Options) Validate() []error {
+	_, problems := cmd.Choose(names(), o.Controllers)
+	problems = append(problems, o.Manager.Validate()...)
+	if err := o.Link.Validate(); err != nil {
+		problems = append(problems, err)
+	}
+	if o.CloneSetWorkers < 1 {
+		problems = append(problems, fmt.Errorf("--cloneset-workers=%d must be at least 1", o.CloneSetWorkers))
+	}
+	return problems
+}

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"k8s.io/component-base/featuregate"
+)
+
+func parse(t *testing.T, args ...string) *Options {
+	t.Helper()
+	o, err := NewOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("agent", pflag.ContinueOnError)
+	o.Bind(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestDefaultsAreValidAndListenNowhere(t *testing.T) {
+	o := parse(t)
+	if problems := o.Validate(); len(problems) != 0 {
+		t.Error(problems)
+	}
+	if o.Manager.MetricsAddr != "0" || o.Manager.HealthProbeAddr != "0" {
+		t.Errorf("listens on %s and %s without being asked", o.Manager.MetricsAddr, o.Manager.HealthProbeAddr)
+	}
+	if o.Link.Enabled() {
+		t.Error("an agent that was told of no hub looks for one")
+	}
+}
+
+func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
+	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--spoke-cluster-name=Not_A_Name")
+	var all []string
+	for _, p := range o.Validate() {
+		all = append(all, p.Error())
+	}
+	for _, flag := range []string{"--controllers", "--cloneset-workers", "--spoke-cluster-name"} {
+		if !strings.Contains(strings.Join(all, "\n"), flag) {
+			t.Errorf("%s is not among %q", flag, all)
+		}
+	}
+}
+
+// WL-0.3
+func TestGatesHaveTheNamesAndDefaultsOfTheContract(t *testing.T) {
+	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false} {
+		if got := parse(t).gates.Enabled(gate); got != want {
+			t.Errorf("%s is %v by default", gate, got)
+		}
+		if !parse(t, "--feature-gates="+string(gate)+"=true").gates.Enabled(gate) {
+			t.Errorf("%s cannot be switched on", gate)
+		}
+	}
+}
+
+func TestTheSchemeBuilds(t *testing.T) {
+	if _, err := Scheme(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,82 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/controllers/federateddeployment"
+	"github.com/flotilla-project/flotilla/hub/controllers/health"
+	"github.com/flotilla-project/flotilla/hub/controllers/join"
+	"github.com/flotilla-project/flotilla/pkg/cmd"
+	"github.com/flotilla-project/flotilla/pkg/manager"
+)
+
+// controllers is everything the hub does, in the order in which a cluster meets it.
+var controllers = []struct {
+	name     string
+	register func(ctrl.Manager, *Options) error
+}{
+	{"join", func(m ctrl.Manager, o *Options) error {
+		return join.Register(m, join.Options{
+			AutoApproval:      o.gates.Enabled(ManagedClusterAutoApproval),
+			AutoApprovedUsers: o.AutoApprovedCSRUsers,
+		})
+	}},
+	{"health", func(m ctrl.Manager, _ *Options) error { return health.Register(m, health.Options{}) }},
+	{"federateddeployment", func(m ctrl.Manager, _ *Options) error {
+		return federateddeployment.Register(m, federateddeployment.Options{})
+	}},
+}
+
+func names() (all []string) {
+	for _, c := range controllers {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// Scheme knows every kind that the hub reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install, appsv1alpha1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("build scheme: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// Run is the hub, until ctx ends.
+func Run(ctx context.Context, o *Options) error {
+	cfg, err := manager.Config(o.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	scheme, err := Scheme()
+	if err != nil {
+		return err
+	}
+	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-hub", o.Manager)
+	if err != nil {
+		return err
+	}
+	chosen, _ := cmd.Choose(names(), o.Controllers)
+	for _, c := range controllers {
+		if !chosen[c.name] {
+			continue
+		}
+		if err := c.register(m, o); err != nil {
+			return fmt.Errorf("register controller %s: %w", c.name, err)
+		}
+	}
+	return m.Start(ctx)
+}

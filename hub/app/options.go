@@ -1,0 +1,62 @@
+// Package app wires the hub: options, feature gates and the list of controllers. It knows everyone and nobody knows it.
+package app
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/component-base/featuregate"
+
+	"github.com/flotilla-project/flotilla/pkg/cmd"
+	"github.com/flotilla-project/flotilla/pkg/manager"
+)
+
+// ManagedClusterAutoApproval approves first certificates and accepts clusters without a human, for the users that
+// --auto-approved-csr-users names (OCM-3.4). Off: whoever joins is looked at once.
+const ManagedClusterAutoApproval featuregate.Feature = "ManagedClusterAutoApproval"
+
+// Options are the flags of the hub.
+type Options struct {
+	// Kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses.
+	Kubeconfig string
+	// Controllers to run: names, "*" for all, "-name" for all but one.
+	Controllers []string
+	// AutoApprovedCSRUsers may join without a human while ManagedClusterAutoApproval is on.
+	AutoApprovedCSRUsers []string
+	// Manager is what hub and agent share.
+	Manager manager.Options
+
+	gates featuregate.MutableFeatureGate
+}
+
+// NewOptions are the defaults.
+func NewOptions() (*Options, error) {
+	gates := featuregate.NewFeatureGate()
+	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
+		ManagedClusterAutoApproval: {Default: false, PreRelease: featuregate.Alpha},
+	})
+	return &Options{
+		Controllers: []string{"*"},
+		gates:       gates,
+		Manager: manager.Options{
+			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-hub",
+			QPS: 100, Burst: 200, CacheSyncTimeout: 2 * time.Minute,
+		},
+	}, err
+}
+
+// Bind adds the flags.
+func (o *Options) Bind(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses")
+	flags.StringSliceVar(&o.Controllers, "controllers", o.Controllers, `controllers to run: names, "*" for all, "-name" for all but one`)
+	flags.StringSliceVar(&o.AutoApprovedCSRUsers, "auto-approved-csr-users", o.AutoApprovedCSRUsers,
+		"users whose clusters join without a human, while the gate ManagedClusterAutoApproval is on")
+	o.gates.AddFlag(flags)
+	o.Manager.Bind(flags)
+}
+
+// Validate lists everything that is wrong.
+func (o *Options) Validate() []error {
+	_, problems := cmd.Choose(names(), o.Controllers)
+	return append(problems, o.Manager.Validate()...)
+}
