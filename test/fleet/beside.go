@@ -20,7 +20,9 @@ func (f *Fleet) Beside(ctx context.Context, name string, args []string, ready fu
 }
 
 // Kill ends a program started by Beside at once, as a crash would.
-func (f *Fleet) Kill(ctx context.Context, name string) error { return f.signal(ctx, name, syscall.SIGKILL) }
+func (f *Fleet) Kill(ctx context.Context, name string) error {
+	return f.signal(ctx, name, syscall.SIGKILL)
+}
 
 // Terminate asks a program started by Beside to end, and waits for it.
 func (f *Fleet) Terminate(ctx context.Context, name string) error {

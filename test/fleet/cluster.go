@@ -35,7 +35,7 @@ func (r *Running) start(ctx context.Context, cfg Cluster) error {
 	if err := r.pki().create(r.Name(), r.addresses()...); err != nil {
 		return err
 	}
-	if err := r.writeKubeconfigs(); err != nil {
+	if err := r.writeKubeconfig(); err != nil {
 		return err
 	}
 	if err := r.load(); err != nil {

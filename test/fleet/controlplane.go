@@ -3,7 +3,9 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
+	"github.com/hashicorp/go-multierror"
 	"k8s.io/client-go/rest"
 )
 
@@ -50,15 +52,15 @@ func (r *Running) apiServer(extra []string) component {
 	return component{name: r.component("kube-apiserver"), args: append(args, extra...)}
 }
 
-// startControllers starts controller manager and scheduler, and waits for both.
+// startControllers starts controller manager and scheduler and waits for both.
 func (r *Running) startControllers(ctx context.Context, cfg Cluster) error {
-	if err := r.fleet.run(ctx, r.controllerManager(cfg.ControllerManagerArgs), r.healthy(portControllers)); err != nil {
-		return err
-	}
-	if err := r.fleet.run(ctx, r.scheduler(), r.healthy(portScheduler)); err != nil {
-		return err
-	}
-	return r.furnish(ctx)
+	var group multierror.Group
+	group.Go(func() error {
+		return r.fleet.run(ctx, r.controllerManager(cfg.ControllerManagerArgs), r.healthy(portControllers))
+	})
+	group.Go(func() error { return r.fleet.run(ctx, r.scheduler(), r.healthy(portScheduler)) })
+	group.Go(func() error { return r.furnish(ctx) })
+	return group.Wait().ErrorOrNil()
 }
 
 func (r *Running) controllerManager(extra []string) component {
@@ -73,6 +75,8 @@ func (r *Running) controllerManager(extra []string) component {
 		"--cluster-signing-cert-file=" + p.path("ca.crt"), "--cluster-signing-key-file=" + p.path("ca.key"),
 		"--use-service-account-credentials=true",
 		"--enable-hostpath-provisioner=true",
+		// It is made if missing, and the default is a folder of the whole machine.
+		"--flex-volume-plugin-dir=" + filepath.Join(r.dir, "volume-plugins"),
 		"--leader-elect=false",
 		"--kube-api-qps=500", "--kube-api-burst=1000",
 	}, extra...)}

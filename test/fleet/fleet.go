@@ -162,10 +162,14 @@ func (f *Fleet) claim(ctx context.Context, cfg Config) error {
 	if s.Name == "" {
 		s.Name = filepath.Base(f.dir)
 	}
+	next := 1
 	for i, c := range cfg.Clusters {
 		s.Clusters = append(s.Clusters, clusterState{
-			Name: c.Name, Index: i, ControlPlaneOnly: c.ControlPlaneOnly, Kind: c.kind(), Nodes: c.named(),
+			Name: c.Name, Index: i, ControlPlaneOnly: c.ControlPlaneOnly, Kind: c.kind(), Nodes: c.named(), FirstNode: next,
 		})
+		if c.kind() == Real {
+			next += len(c.Nodes)
+		}
 	}
 	f.state = s
 	f.handles()

@@ -28,7 +28,7 @@ func (r *Running) UserConfig(user string, groups ...string) (*rest.Config, error
 	return restConfig(raw)
 }
 
-// load reads back what writeKubeconfigs wrote.
+// load reads back what writeKubeconfig wrote.
 func (r *Running) load() error {
 	raw, err := os.ReadFile(r.Kubeconfig())
 	if err != nil {
@@ -47,12 +47,9 @@ func restConfig(raw []byte) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// nodeKubeconfig is the administrator's too, at the address that nodes reach.
-func (r *Running) nodeKubeconfig() string { return filepath.Join(r.dir, "kubeconfig.node") }
-
-// writeKubeconfigs issues the administrator's certificate and writes it both ways:
-// the API server itself needs it as files, to talk to kubelets.
-func (r *Running) writeKubeconfigs() error {
+// writeKubeconfig issues the administrator's certificate and writes it both ways: the
+// API server itself needs it as files, to talk to kubelets.
+func (r *Running) writeKubeconfig() error {
 	certPEM, keyPEM, err := r.pki().client("admin", "system:masters")
 	if err != nil {
 		return err
@@ -61,20 +58,13 @@ func (r *Running) writeKubeconfigs() error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(
+	return errors.Join(
 		writeFile(r.pki().path("admin.crt"), certPEM, 0o600),
 		writeFile(r.pki().path("admin.key"), keyPEM, 0o600),
 		writeFile(r.Kubeconfig(), local, 0o600))
-	if err != nil || !r.fleet.state.Real {
-		return err
-	}
-	node, err := r.encodeKubeconfig(r.fleet.slot().gateway(), "admin", certPEM, keyPEM)
-	if err != nil {
-		return err
-	}
-	return writeFile(r.nodeKubeconfig(), node, 0o600)
 }
 
+// kubeconfig issues a certificate for a user and returns it as a kubeconfig.
 func (r *Running) kubeconfig(host, user string, groups ...string) ([]byte, error) {
 	certPEM, keyPEM, err := r.pki().client(user, groups...)
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // attributes gives the child a session of its own, so that no terminal reaches it.
@@ -20,10 +22,20 @@ func attributes(detach bool) *syscall.SysProcAttr {
 }
 
 // describe returns a process's command line and the tick it was born at; both are
-// empty for one that is gone or a zombie.
+// empty for one that is gone or a zombie. A process in the middle of exec has no
+// command line for a moment: one that nsenter turns into a kubelet, say.
 func describe(pid int) (line, birth string) {
+	for deadline := time.Now().Add(100 * time.Millisecond); ; runtime.Gosched() {
+		if line, birth = look(pid); line != "" || birth == "" || time.Now().After(deadline) {
+			return line, birth
+		}
+	}
+}
+
+// look is describe at one instant.
+func look(pid int) (line, birth string) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || len(raw) == 0 {
+	if err != nil {
 		return "", ""
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

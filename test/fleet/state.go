@@ -36,6 +36,9 @@ type clusterState struct {
 	ControlPlaneOnly bool   `json:"controlPlaneOnly,omitempty"`
 	Kind             Kind   `json:"kind"`
 	Nodes            []Node `json:"nodes,omitempty"`
+	// FirstNode numbers real nodes through the whole fleet, from 1: addresses and
+	// interface names follow from the number.
+	FirstNode int `json:"firstNode,omitempty"`
 }
 
 const stateFile = "state.json"

@@ -1,0 +1,204 @@
+// Package registry is the image registry of real test nodes: it serves every name and
+// tag anyone asks for, each as an image of its own digest made from one static
+// program. It owns nothing but memory. Names or tags that hold "bad", "invalid" or
+// "notexist" are never found, so that tests can ask for what cannot be pulled.
+package registry
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+const (
+	layerType    = "application/vnd.oci.image.layer.v1.tar"
+	configType   = "application/vnd.oci.image.config.v1+json"
+	manifestType = "application/vnd.oci.image.manifest.v1+json"
+)
+
+var (
+	manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)
+	blobPath     = regexp.MustCompile(`^/v2/.+/blobs/(sha256:[0-9a-f]{64})$`)
+	unknown      = regexp.MustCompile(`bad|invalid|notexist`)
+)
+
+// links are the names under which images find the program.
+var links = []string{"pause", "bin/sleep", "bin/hello", "bin/true", "bin/false"}
+
+// Registry answers the pull half of the distribution API.
+type Registry struct {
+	layer string // digest
+
+	mu    sync.Mutex
+	blobs map[string]blob
+	pulls map[string]int
+}
+
+type blob struct {
+	mediaType string
+	data      []byte
+}
+
+// New makes a registry whose images hold app as /app.
+func New(app []byte) (*Registry, error) {
+	r := &Registry{blobs: map[string]blob{}, pulls: map[string]int{}}
+	layer, err := makeLayer(app)
+	if err != nil {
+		return nil, fmt.Errorf("make the image layer: %w", err)
+	}
+	r.layer = r.put(layerType, layer)
+	return r, nil
+}
+
+// makeLayer is a root folder with the program and the folders that volumes and
+// runtimes mount on.
+func makeLayer(app []byte) ([]byte, error) {
+	var b bytes.Buffer
+	t := tar.NewWriter(&b)
+	for _, dir := range []string{"bin", "data", "dev", "etc", "proc", "root", "sys", "tmp", "var", "var/run"} {
+		if err := t.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o777}); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.WriteHeader(&tar.Header{Name: "app", Typeflag: tar.TypeReg, Size: int64(len(app)), Mode: 0o755}); err != nil {
+		return nil, err
+	}
+	if _, err := t.Write(app); err != nil {
+		return nil, err
+	}
+	for _, name := range links {
+		if err := t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: "/app", Mode: 0o777}); err != nil {
+			return nil, err
+		}
+	}
+	err := t.Close()
+	return b.Bytes(), err
+}
+
+func (r *Registry) put(mediaType string, data []byte) (digest string) {
+	digest = digestOf(data)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blobs[digest] = blob{mediaType, data}
+	return digest
+}
+
+func (r *Registry) get(digest string) (blob, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.blobs[digest]
+	return b, ok
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// image makes the manifest of a name. The name is in the config, so every name has a
+// digest of its own, which is how in-place updates tell images apart.
+func (r *Registry) image(name string) (digest string, err error) {
+	layer, _ := r.get(r.layer)
+	entrypoint := "/app"
+	if strings.Contains(name, "pause") {
+		entrypoint = "/pause"
+	}
+	config, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux",
+		"config": map[string]any{
+			"Entrypoint": []string{entrypoint},
+			"Env":        []string{"PATH=/bin", "FLOTILLA_IMAGE=" + name},
+		},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{r.layer}},
+	})
+	if err != nil {
+		return "", err
+	}
+	manifest, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": manifestType,
+		"config": map[string]any{"mediaType": configType, "digest": r.put(configType, config), "size": len(config)},
+		"layers": []any{map[string]any{"mediaType": layerType, "digest": r.layer, "size": len(layer.data)}},
+	})
+	if err != nil {
+		return "", err
+	}
+	return r.put(manifestType, manifest), nil
+}
+
+// ServeHTTP implements http.Handler.
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	if m := manifestPath.FindStringSubmatch(req.URL.Path); m != nil {
+		r.serveManifest(w, req, m[1], m[2])
+		return
+	}
+	if m := blobPath.FindStringSubmatch(req.URL.Path); m != nil {
+		r.serveBlob(w, req, m[1])
+		return
+	}
+	switch req.URL.Path {
+	case "/v2", "/v2/":
+	case "/pulls":
+		r.servePulls(w)
+	default:
+		http.NotFound(w, req)
+	}
+}
+
+func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, repository, reference string) {
+	if strings.HasPrefix(reference, "sha256:") {
+		r.serveBlob(w, req, reference)
+		return
+	}
+	// Mirrors are asked with the name of the registry they stand for.
+	name := repository + ":" + reference
+	if host := req.URL.Query().Get("ns"); host != "" {
+		name = host + "/" + name
+	}
+	if unknown.MatchString(name) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`)
+		return
+	}
+	digest, err := r.image(name)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	r.mu.Lock()
+	r.pulls[name]++
+	r.mu.Unlock()
+	r.serveBlob(w, req, digest)
+}
+
+func (r *Registry) serveBlob(w http.ResponseWriter, req *http.Request, digest string) {
+	b, ok := r.get(digest)
+	if !ok {
+		http.NotFound(w, req)
+		return
+	}
+	w.Header().Set("Content-Type", b.mediaType)
+	w.Header().Set("Docker-Content-Digest", digest)
+	w.Header().Set("Content-Length", strconv.Itoa(len(b.data)))
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(b.data)
+	}
+}
+
+// servePulls tells how often each name was resolved.
+func (r *Registry) servePulls(w http.ResponseWriter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(r.pulls)
+}
