@@ -18,7 +18,6 @@ func Decide(spec Spec, pods []Pod, now time.Time) Plan {
 	d.plan.recheck = d.recheck
 	update := d.diff(false)
 	scaled := d.scale()
-	d.scaling = d.scaling || scaled
 	refreshed := d.refresh(update)
 	if !scaled && !refreshed && !spec.Paused {
 		d.update(update)
@@ -30,7 +29,7 @@ func Decide(spec Spec, pods []Pod, now time.Time) Plan {
 type decision struct {
 	*view
 	plan    Plan
-	scaling bool // pods are missing or were scaled in this plan
+	scaling bool // pods are missing
 }
 
 // scale is 1.9; it tells whether it did something.

@@ -220,6 +220,11 @@ func TestScale(t *testing.T) {
 			spec: steady(3, maxUnavailable(0), hooks),
 			pods: append(ups(4, "b"), up("x", "b", in(PreparingDelete), hookedDelete, marked)),
 		},
+		"but updates go on meanwhile, when scale-in waits": {
+			spec: toRevision("b", 3, hooks, inPlace),
+			pods: append(ups(4, "a"), up("x", "a", in(PreparingDelete), hookedDelete, marked)),
+			want: []string{"update a00 to b", "update a01 to b"},
+		},
 		"a hooked pod prepares for its deletion": { // WL-1.9
 			spec: steady(2, hooks),
 			pods: append(ups(2, "b"), down("x", "b", hookedDelete)),
@@ -229,6 +234,21 @@ func TestScale(t *testing.T) {
 			spec: steady(2, hooks),
 			pods: append(ups(2, "b"), up("x", "b", in(PreparingDelete))),
 			want: []string{"delete x: its preDelete hook let it go"},
+		},
+		"before any other is deleted": { // WL-1.9 step 4
+			spec: steady(2, hooks),
+			pods: append(ups(2, "b"), up("x", "b", in(PreparingDelete)), up("y", "b", marked)),
+			want: []string{"delete x"},
+		},
+		"preparing is enough for one plan": {
+			spec: toRevision("b", 2, hooks, inPlace, maxUnavailable(2)),
+			pods: append(ups(2, "a"), down("x", "a", hookedDelete)),
+			want: []string{"refresh x to PreparingDelete"},
+		},
+		"a pod that prepares to go is not refreshed as well": {
+			spec: steady(2, hooks),
+			pods: append(ups(2, "b"), down("x", "b", hookedDelete, in(PreparingNormal))),
+			want: []string{"refresh x to PreparingDelete"},
 		},
 		"and is kept while it is hooked": {
 			spec: steady(2, hooks),
@@ -247,6 +267,16 @@ func TestScale(t *testing.T) {
 		"never that of a marked pod": {
 			spec: steady(3, hooks),
 			pods: append(ups(2, "b"), up("x", "b", in(PreparingDelete), hookedDelete, marked)),
+		},
+		"but that of the next one": {
+			spec: steady(3, hooks),
+			pods: append(ups(2, "b"), up("x", "b", in(PreparingDelete), hookedDelete, marked), up("y", "b", in(PreparingDelete), hookedDelete)),
+			want: []string{"refresh y to PreparingNormal"},
+		},
+		"and nothing else in the same plan": { // WL-1.9 step 1
+			spec: toRevision("b", 3, hooks, inPlace, maxUnavailable(3)),
+			pods: append(ups(2, "a"), up("x", "a", in(PreparingDelete), hookedDelete)),
+			want: []string{"refresh x to PreparingNormal"},
 		},
 		"never when a hook has made the pod not ready": { // WL-1.19 10
 			spec: steady(3, lifecycle(Lifecycle{PreDelete: &Hook{MarkNotReady: true}})),
@@ -274,6 +304,11 @@ func TestScale(t *testing.T) {
 			spec: toRevision("b", 3, partition(2), preparingCounts, inPlace),
 			pods: []Pod{up("x", "a"), up("y", "a", in(PreparingUpdate), hookedUpdate)},
 			want: []string{"create * of a"},
+		},
+		"also when pods are too many": {
+			spec: toRevision("b", 1, partition(1), preparingCounts, inPlace),
+			pods: []Pod{up("x", "a"), up("y", "a", in(PreparingUpdate), hookedUpdate)},
+			want: []string{"delete y"},
 		},
 		"and not without it": {
 			spec: toRevision("b", 3, partition(2), inPlace),
@@ -375,6 +410,20 @@ func TestUpdate(t *testing.T) {
 			spec: toRevision("b", 3, maxUnavailable(1)),
 			pods: []Pod{down("0", "b"), up("1", "a"), up("2", "a", marked)},
 		},
+		"a marked pod that may not go yet is as good as down": {
+			spec: toRevision("b", 4, maxUnavailable(3), scaleBudget(1)),
+			pods: []Pod{down("0", "b"), up("1", "a"), up("2", "a", marked)},
+		},
+		"unless it would not be updated": {
+			spec: toRevision("b", 4, maxUnavailable(3), scaleBudget(1)),
+			pods: []Pod{down("0", "b"), up("1", "a"), up("2", "b", marked)},
+			want: []string{"mark 1 to recreate it as b"},
+		},
+		"missing pods that wait for their name do not hold up updates": { // WL-1.9: nothing created, so the update pass runs
+			spec: toRevision("b", 3, maxUnavailable(2), inPlace, reuse("gone")),
+			pods: []Pod{up("0", "a"), up("1", "a"), up("gone", "a", terminating)},
+			want: []string{"update 0 to b"},
+		},
 		"a marked pod that may not go yet does not hold up what is free": {
 			spec: toRevision("b", 3, maxUnavailable(1)),
 			pods: []Pod{down("0", "a"), up("1", "a"), up("2", "a", marked)},
@@ -441,6 +490,11 @@ func TestUpdate(t *testing.T) {
 		"a pod on its way out is not updated": {
 			spec: toRevision("b", 2, inPlace, lifecycle(Lifecycle{PreDelete: &Hook{MarkNotReady: true}})),
 			pods: []Pod{up("0", "a", in(PreparingDelete), hookedDelete), up("1", "b")},
+		},
+		"and uses the budget up": {
+			spec: toRevision("b", 4, inPlace, maxUnavailable(2), lifecycle(Lifecycle{PreDelete: &Hook{MarkNotReady: true}})),
+			pods: append(ups(3, "a"), up("0", "b", in(PreparingDelete), hookedDelete)),
+			want: []string{"update a00 to b"},
 		},
 		"a state nobody knows is refused": {
 			spec: toRevision("b", 1, inPlace),

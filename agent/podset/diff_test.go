@@ -92,6 +92,10 @@ func TestDiff(t *testing.T) {
 			toRevision("b", 5, partition(3), maxSurge(2), rollback), plain(3), tally{},
 			diff{up: 3, upOld: 4, upNow: 3, updateNum: -1, updateBudget: -1},
 		},
+		"too many of both, with the gate: to the update revision": { // oldExcess 2, newExcess 2
+			toRevision("b", 4, partition(2), rollback), plain(4), plain(4),
+			diff{down: 4, downOld: 2, readyDeleteBudget: 5, updateNum: 2, updateBudget: 5},
+		},
 		"pods that prepare to go are had and down": {
 			steady(4, maxUnavailable(3), scaleBudget(2)), tally{total: 3, live: 2, preDeleting: 1}, tally{},
 			diff{up: 1, upNow: 1},

@@ -184,6 +184,10 @@ func TestWaiting(t *testing.T) {
 			steady(3, maxUnavailable(0)), append(ups(4, "b"), up("x", "b", marked, in(PreparingDelete), hookedDelete)),
 			Waiting{ScaleIn: 2, Hooks: 1, Culprits: []Culprit{{Pod: "x", Node: "node-x", Hook: "preDelete"}}},
 		},
+		"for deletions and updates": { // the surplus old pod is up, and a new one is down
+			toRevision("b", 3, maxUnavailable(0), inPlace), join(ups(2, "a"), ups(1, "b"), []Pod{down("x", "b")}),
+			Waiting{Deletes: 1, Updates: 1, Culprits: []Culprit{{Pod: "x", Node: "node-x"}}},
+		},
 		"for updates": {toRevision("b", 5, maxUnavailable(2), inPlace), ups(5, "a"), Waiting{Updates: 3}},
 		"for a hook": {
 			toRevision("b", 1, inPlace), []Pod{up("x", "a", in(PreparingUpdate), hookedUpdate)},

@@ -20,7 +20,7 @@ func (d *decision) update(diff diff) {
 	for i := range d.members {
 		m := &d.members[i]
 		if m.up {
-			if m.Marked && m.fresh == back && m.State != PreparingDelete {
+			if m.Marked && m.fresh == back {
 				down++ // as good as down: it leaves as soon as the budget lets it
 			}
 			continue
