@@ -74,6 +74,45 @@ func TestWhoMayAcceptAClusterAndWhatItMaySay(t *testing.T) {
 	}
 }
 
+// OCM-8.3, and DESIGN: what a member says of itself does not draw other people's workloads to it.
+func TestAMemberChoosesNeitherItsSetNorProtectedLabels(t *testing.T) {
+	s, g := hubServer(t), NewWithT(t)
+	s.guarded(t)
+	s.run(t, joining()...)
+	const name = "labels"
+	s.accepted(t, name, func(c *clusterv1.ManagedCluster) {
+		c.Labels = map[string]string{"flotilla.dev/tier": "test", "cluster.open-cluster-management.io/clusterset": "blue"}
+	})
+	agent := s.member(t, name)
+	relabel := func(key, value string) error {
+		c := managed(name)
+		if err := agent.Get(t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
+			return err
+		}
+		if c.Labels[key] = value; value == "" {
+			delete(c.Labels, key)
+		}
+		return agent.Update(t.Context(), c)
+	}
+	g.Eventually(func() error { return relabel("env", "prod") }, soon, interval).Should(Succeed())
+	for _, value := range []string{"prod", ""} {
+		g.Expect(relabel("flotilla.dev/tier", value)).To(MatchError(ContainSubstring("metadata.labels[flotilla.dev/tier]: labels under flotilla.dev/ are set by those who may accept the cluster")))
+		g.Expect(relabel("cluster.open-cluster-management.io/clusterset", value)).To(MatchError(ContainSubstring("may not change it from 'blue' to '" + value + "'")))
+	}
+	g.Expect(relabel("flotilla.dev/new", "x")).To(MatchError(ContainSubstring("flotilla.dev/new")))
+
+	s.grant(t, "movers", rbacv1.PolicyRule{APIGroups: []string{clusterv1.GroupName}, Resources: []string{"managedclusters"}, Verbs: []string{"get", "patch"}},
+		rbacv1.PolicyRule{APIGroups: []string{clusterv1.GroupName}, Resources: []string{"managedclustersets/join"}, ResourceNames: []string{"blue", "green"}, Verbs: []string{"create"}})
+	mover := s.as(t, "mover", "movers")
+	move := func(set string) error {
+		return changeAs(t.Context(), mover, name, func(c *clusterv1.ManagedCluster) {
+			c.Labels["cluster.open-cluster-management.io/clusterset"] = set
+		})
+	}
+	g.Eventually(func() error { return move("green") }, soon, interval).Should(Succeed())
+	g.Expect(move("red")).To(MatchError(ContainSubstring("from 'green' to 'red'")))
+}
+
 // grant binds a role of its own to a group.
 func (s server) grant(t testing.TB, group string, rules ...rbacv1.PolicyRule) {
 	t.Helper()
