@@ -179,7 +179,7 @@ func (s *System) build(ctx context.Context) error {
 	if err := os.MkdirAll(s.path("bin"), 0o755); err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", s.path("bin")+"/",
+	c := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", s.path("bin")+"/",
 		"./hub/cmd/hub", "./hub/cmd/kubectl-flotilla", "./agent/cmd/agent")
 	c.Dir = s.options.Source
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
