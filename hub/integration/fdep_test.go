@@ -106,11 +106,7 @@ func (f federation) object(edits ...func(map[string]any)) *unstructured.Unstruct
 }
 
 func set(value any, path ...string) func(map[string]any) {
-	return func(o map[string]any) {
-		if err := unstructured.SetNestedField(o, value, path...); err != nil {
-			panic(err)
-		}
-	}
+	return func(o map[string]any) { _ = unstructured.SetNestedField(o, value, path...) } // all paths lead through maps
 }
 
 // ofSubset sets fields of one subset.

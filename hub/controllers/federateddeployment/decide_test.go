@@ -305,3 +305,21 @@ func TestWorkNames(t *testing.T) {
 func labelled(key, value string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
 }
+
+// One round at a thousand subsets that are all there: what an event of one member costs.
+func BenchmarkDecideNothingNew(b *testing.B) {
+	obj := web(replicas(10_000))
+	obj.Spec.Topology.Subsets = nil
+	for i := range 1000 {
+		s := inZone("a")
+		s.Name = fmt.Sprint("s", i)
+		obj.Spec.Topology.Subsets = append(obj.Spec.Topology.Subsets, s)
+	}
+	seen := after(b, obj, blank(obj))
+	b.ReportAllocs()
+	for b.Loop() {
+		if plan := decide(obj, seen); !plan.empty() {
+			b.Fatal(outline(plan))
+		}
+	}
+}
