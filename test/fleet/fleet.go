@@ -32,8 +32,10 @@ type Fleet struct {
 	programs binaries.Set
 	clusters map[string]*Running
 
-	mu    sync.Mutex
+	// state is what does not change while the fleet runs. Processes are read from the
+	// file, for another process may have the fleet open too.
 	state *state
+	mu    sync.Mutex
 }
 
 // Start starts a fleet and returns when every cluster is ready. What an earlier
@@ -263,8 +265,7 @@ func (f *Fleet) waitReady(ctx context.Context, name string, p process, ready fun
 	return nil
 }
 
-// update changes the state in memory and on disk. The file is read again first, for
-// another process may have the fleet open too.
+// update changes the state on disk.
 func (f *Fleet) update(change func(*state)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -280,11 +281,7 @@ func (f *Fleet) update(change func(*state)) error {
 		return err
 	}
 	change(s)
-	if err := s.save(f.dir); err != nil {
-		return err
-	}
-	f.state = s
-	return nil
+	return s.save(f.dir)
 }
 
 // recorded returns a process by name, as any process that has the fleet open left it.

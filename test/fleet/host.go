@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/flotilla-project/flotilla/test/fleet/binaries"
@@ -147,15 +148,17 @@ func removeHost(ctx context.Context, s *state, dir string) error {
 	for _, path := range sockets {
 		_ = os.Remove(path)
 	}
-	removeTraces(s.ID, dir)
+	removeTraces(dir)
 	return err
 }
 
 // removeTraces removes files that containerd and kubelet keep in fixed places.
-func removeTraces(id, dir string) {
-	results, _ := filepath.Glob("/var/lib/cni/results/" + id + "-*")
+func removeTraces(dir string) {
+	results, _ := filepath.Glob("/var/lib/cni/results/*")
 	for _, path := range results {
-		_ = os.Remove(path)
+		if raw, err := os.ReadFile(path); err == nil && bytes.Contains(raw, []byte(dir+"/")) {
+			_ = os.Remove(path)
+		}
 	}
 	links, _ := filepath.Glob("/var/log/containers/*.log")
 	for _, path := range links {
@@ -163,8 +166,23 @@ func removeTraces(id, dir string) {
 			_ = os.Remove(path)
 		}
 	}
+	if plugins := "/var/lib/kubelet/device-plugins/kubelet.sock"; deaf(plugins) {
+		_ = os.Remove(plugins)
+	}
 	// Folders that are empty now were made for us, or nobody misses them.
-	for _, path := range []string{"/var/log/containers", "/var/lib/cni/results", "/var/lib/cni", "/run/containerd/s", "/run/containerd"} {
+	for _, path := range []string{
+		"/var/log/containers", "/var/lib/cni/results", "/var/lib/cni", "/run/containerd/s", "/run/containerd",
+		"/var/lib/kubelet/device-plugins", "/var/lib/kubelet",
+	} {
 		_ = os.Remove(path)
 	}
+}
+
+// deaf says that nobody listens on a socket any more.
+func deaf(path string) bool {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }

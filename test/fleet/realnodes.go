@@ -52,7 +52,11 @@ func (n realNode) name(what string) string { return n.cluster.component(n.Name +
 // inside prefixes a command so that it runs in the node's network. Unlike `ip netns
 // exec` this leaves /sys alone, where the cgroups are.
 func (n realNode) inside(args ...string) []string {
-	return append([]string{"/usr/bin/nsenter", "--net=/run/netns/" + n.netns()}, args...)
+	nsenter, err := findTool("nsenter")
+	if err != nil {
+		nsenter = "/usr/bin/nsenter" // the start that follows says that it is not there
+	}
+	return append([]string{nsenter, "--net=/run/netns/" + n.netns()}, args...)
 }
 
 // startRealNodes starts all nodes at once.

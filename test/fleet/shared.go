@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/flotilla-project/flotilla/test/fleet/binaries"
 	"github.com/flotilla-project/flotilla/test/fleet/testlevel"
 )
 
@@ -112,13 +113,16 @@ func New(t testing.TB, cfg Config) *Fleet {
 // need skips the test where cfg cannot or may not run. Real nodes are the e2e level.
 func need(t testing.TB, cfg Config) {
 	t.Helper()
-	if !cfg.hasReal() {
+	if cfg.hasReal() {
+		testlevel.Need(t, testlevel.E2E)
+		if why := RealNodesUnavailable(); why != "" {
+			t.Skip(why)
+		}
+	} else {
 		testlevel.Need(t, testlevel.Integration)
-		return
 	}
-	testlevel.Need(t, testlevel.E2E)
-	if why := RealNodesUnavailable(); why != "" {
-		t.Skip(why)
+	if why := binaries.Unavailable(cfg.programs()...); why != "" {
+		t.Skipf("SKIP fleet: %s", why)
 	}
 }
 

@@ -91,18 +91,25 @@ func Ensure(ctx context.Context, log io.Writer, names ...string) (Set, error) {
 	return set, nil
 }
 
-// Cached reports whether Ensure would have nothing to build.
-func Cached(names ...string) bool {
+// Unavailable says why the programs are neither cached nor can be built here; empty:
+// Ensure is worth a try.
+func Unavailable(names ...string) string {
 	cache, err := CacheDir()
 	if err != nil {
-		return false
+		return err.Error()
 	}
 	source, err := sourceDir()
 	if err != nil {
-		return false
+		return err.Error()
 	}
 	jobs, _, err := plan(source, cache, names)
-	return err == nil && complete(jobs)
+	if err != nil || complete(jobs) {
+		return ""
+	}
+	if _, err := findGo(); err != nil {
+		return fmt.Sprintf("%s are not built yet, and there is nothing to build with: %v", strings.Join(names, ", "), err)
+	}
+	return ""
 }
 
 // CacheDir is Flotilla's cache folder: $FLOTILLA_CACHE, or flotilla in the user's.

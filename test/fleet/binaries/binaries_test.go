@@ -143,3 +143,15 @@ func TestElapsed(t *testing.T) {
 		t.Errorf("elapsed = %q", got)
 	}
 }
+
+func TestUnavailableSaysWhy(t *testing.T) {
+	t.Setenv("FLOTILLA_CACHE", t.TempDir())
+	if why := Unavailable("kwok"); why != "" {
+		t.Errorf("with Go there it says %q", why)
+	}
+	t.Setenv("PATH", "")
+	t.Setenv("GOROOT", t.TempDir())
+	if why := Unavailable("kwok"); !strings.Contains(why, "kwok") || !strings.Contains(why, "go command") {
+		t.Errorf("without Go it says %q", why)
+	}
+}
