@@ -44,7 +44,7 @@ func TestPartitionCount(t *testing.T) {
 	if got, _ := PartitionCount(&all, nil); got != 1 {
 		t.Errorf("3 of the default replicas = %d, want 1", got)
 	}
-	for _, bad := range []string{"", "%", "half", "1/2%", "1e1%", "1.2.3%", "0x10%", "Inf%"} {
+	for _, bad := range []string{"", "%", "half", "5", "1/2%", "1e1%", "1.2.3%", "0x10%", "Inf%"} {
 		p := intstr.FromString(bad)
 		if got, err := PartitionCount(&p, new(int32(5))); err == nil {
 			t.Errorf("partition %q parses as %d", bad, got)

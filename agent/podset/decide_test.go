@@ -352,7 +352,12 @@ func TestUpdate(t *testing.T) {
 		},
 		"a ready time that is not known is never long enough": { // WL-0.1 available(n)
 			spec: toRevision("b", 2, inPlace, minReady(time.Minute)),
-			pods: []Pod{up("0", "b", func(p *Pod) { p.ReadySince = time.Time{} }), up("1", "a")},
+			pods: []Pod{up("0", "b", noTime), up("1", "a")},
+		},
+		"and does not matter without minReadySeconds": {
+			spec: toRevision("b", 2, inPlace),
+			pods: []Pod{up("0", "b", noTime), up("1", "a")},
+			want: []string{"update 1 to b"},
 		},
 		"a closed gate is not up": { // WL-1.7
 			spec: toRevision("b", 2, inPlace),
@@ -550,6 +555,11 @@ func TestRefresh(t *testing.T) {
 		"one that prepares for an update still wanted waits": {
 			spec: toRevision("b", 2, inPlace, lifecycle(all)),
 			pods: []Pod{up("0", "a", in(PreparingUpdate), hookedUpdate), up("1", "b")},
+		},
+		"but the pods after it are": {
+			spec: steady(1),
+			pods: []Pod{down("0", "b"), up("1", "b", in(PreparingNormal))},
+			want: []string{"refresh 1 to Normal", "delete 0"},
 		},
 		"pods on their way back to the current revision do not flap": {
 			spec: toRevision("b", 1, partition(1), inPlace, rollback, lifecycle(all)),

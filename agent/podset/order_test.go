@@ -114,6 +114,11 @@ func TestScaleInSpreads(t *testing.T) {
 			pods: []Pod{up("a", "b", on("n1")), up("b", "b", on("n1")), up("x", "b", on("n2")), up("y", "b", on("n2")), up("z", "b", on("n2"))},
 			want: []string{"x", "a"},
 		},
+		"cost decides who is left on a node": { // q would be ranked before p by ready time
+			spec: steady(2),
+			pods: []Pod{up("p", "b", on("n1")), up("q", "b", on("n1"), cost(5), readyFor(time.Second)), up("r", "b", on("n2"), readyFor(time.Minute))},
+			want: []string{"p"},
+		},
 		"cost ranks before crowding": {
 			spec: steady(2),
 			pods: []Pod{up("a", "b", on("n1"), cost(-1)), up("x", "b", on("n2")), up("y", "b", on("n2"))},
@@ -216,11 +221,13 @@ func TestScatter(t *testing.T) {
 	}{
 		"one term, evenly":                      {1, "111000", "", "adebfc"}, // 2 groups of 1 and round(1.5)=2, the last 1 at the end
 		"one match is left as it is":            {1, "0100", "", "abcd"},
-		"one that does not match too":           {1, "1101", "", "abcd"},
+		"one that does not match too":           {1, "1011", "", "abcd"},
 		"many to few":                           {1, "1111100", "", "abfcdge"},
 		"the ratio of all pods leads":           {1, "110000", "11111", "cdefab"},
 		"and makes even what it leaves":         {1, "11111000000", "1111", "fgahbicjdke"}, // 4 groups of 1 and 1 after 2
 		"several terms, the common first":       {2, "11122200", "", scattered("11122200")},
+		"the common first, not the first":       {2, "1122200", "", "acdfgeb"},
+		"a term that cannot spread is passed":   {2, "111330", "", "dabcfe"},
 		"a term that matches no one is dropped": {2, "111000", "", "adebfc"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func (d *decision) refresh(update diff) bool {
 		if r.Why == "" {
 			continue
 		}
-		m.acted, did = true, true
+		did = true
 		d.plan.Refresh = append(d.plan.Refresh, r)
 	}
 	return did

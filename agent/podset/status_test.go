@@ -109,6 +109,10 @@ func TestMessage(t *testing.T) {
 		"pods are missing": {
 			steady(3), ups(1, "b"), Moving, "1 of 3 available; 2 missing",
 		},
+		"a missing pod waits for its name": {
+			steady(2, reuse("gone")), []Pod{up("1", "b"), up("gone", "b", terminating)},
+			Moving, "1 of 2 available; 1 missing",
+		},
 		"missing pods wait for a blocked one": {
 			steady(3, scaleBudget(1)), []Pod{up("1", "b"), down("2", "b", blocked(pull))},
 			Stuck, "1 of 3 available; 1 missing; 1 not ready, waiting for 2 on node-2: ImagePullBackOff",
@@ -121,6 +125,15 @@ func TestMessage(t *testing.T) {
 		},
 		"surge pods are not too many": {
 			toRevision("b", 3, maxUnavailable(0), maxSurge(1)), append(ups(3, "a"), up("3", "b")), Moving, "1 of 3 updated",
+		},
+		"surge pods are, once all are updated": {
+			steady(1, maxSurge(1)), ups(2, "b"), Moving, "2 of 1 available; 1 too many",
+		},
+		"without surge, pods are too many in a rollout as well": {
+			toRevision("b", 1), append(ups(2, "a"), up("3", "b")), Moving, "1 of 1 updated; 2 too many",
+		},
+		"paused when nothing was left to update": {
+			toRevision("b", 2, paused, partition(1)), []Pod{up("1", "a"), up("2", "b")}, Settled, "1 of 1 updated, partition keeps 1",
 		},
 		"the partition is reached": {
 			toRevision("b", 3, partition(2)), append(ups(2, "a"), up("3", "b")), Settled, "1 of 1 updated, partition keeps 2",
