@@ -15,7 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/hub/controllers/join"
 )
 
 // OCM-3.2, OCM-21.1: the order of play, with a hub that holds no more than its own service account's rights.
@@ -342,4 +345,26 @@ func TestAHubThatStartsAgainWritesNothing(t *testing.T) {
 		NewWithT(t).Expect(versions()).To(Equal(settled))
 	})
 	g.Expect(versions()).To(Equal(settled))
+}
+
+// OCM-7.2, item 1: with the gate on, deleting a cluster removes its works first, through its agent.
+func TestADeletedClusterTakesItsWorksAlong(t *testing.T) {
+	s, g := hubServer(t), NewWithT(t)
+	s.run(t, func(m ctrl.Manager) error { return join.Register(m, join.Options{ResourceCleanup: true}) }, joining()[1])
+	const name = "emptied"
+	s.accepted(t, name)
+	c := managed(name)
+	g.Eventually(func() []string { s.exists(t, c); return c.Finalizers }, soon, interval).
+		Should(ContainElement("cluster.open-cluster-management.io/resource-cleanup"))
+	w := manifestWork(name, "web")
+	w.Finalizers = []string{"cluster.open-cluster-management.io/manifest-work-cleanup"}
+	g.Expect(s.Admin.Create(t.Context(), w)).To(Succeed())
+
+	g.Expect(s.Admin.Delete(t.Context(), managed(name))).To(Succeed())
+	g.Eventually(func() string { return s.condition(t, name, clusterv1.ManagedClusterConditionDeleting) }, soon, interval).
+		Should(Equal("False ResourceRemaining"))
+	g.Eventually(func() bool { s.exists(t, w); return w.DeletionTimestamp != nil }, soon, interval).Should(BeTrue())
+	w.Finalizers = nil
+	g.Expect(s.member(t, name).Update(t.Context(), w)).To(Succeed(), "the agent finishes its work")
+	s.goes(t, managed(name))
 }

@@ -42,7 +42,7 @@ func acceptCommand(k *kube) *cobra.Command {
 				defer cancel()
 			}
 			a := accepting{hub: hub, also: requester, waits: waits, say: func(format string, args ...any) {
-				fmt.Fprintf(c.OutOrStdout(), format+"\n", args...)
+				_, _ = fmt.Fprintf(c.OutOrStdout(), format+"\n", args...) // nobody listens; accepting goes on
 			}}
 			var failed []error
 			for _, name := range names {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -43,7 +44,7 @@ func bootstrapCommand(k *kube) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			token, err := k.token(c, lifetime)
+			token, err := k.token(c.Context(), lifetime)
 			if err != nil {
 				return err
 			}
@@ -52,9 +53,9 @@ func bootstrapCommand(k *kube) *cobra.Command {
 				return fmt.Errorf("write kubeconfig: %w", err)
 			}
 			if local(cluster.Server) {
-				fmt.Fprintf(c.ErrOrStderr(), "note: %s is this machine's own address; for clusters elsewhere pass --server\n", cluster.Server)
+				c.PrintErrf("note: %s is this machine's own address; for clusters elsewhere pass --server\n", cluster.Server)
 			}
-			fmt.Fprintf(c.ErrOrStderr(), "note: valid until %s\n", token.ExpirationTimestamp.Format(time.RFC3339))
+			c.PrintErrf("note: valid until %s\n", token.ExpirationTimestamp.Format(time.RFC3339))
 			_, err = c.OutOrStdout().Write(encoded)
 			return err
 		},
@@ -65,14 +66,14 @@ func bootstrapCommand(k *kube) *cobra.Command {
 }
 
 // token is a fresh one of the bootstrap account. OCM-3.1
-func (k *kube) token(c *cobra.Command, lifetime time.Duration) (*authenticationv1.TokenRequestStatus, error) {
+func (k *kube) token(ctx context.Context, lifetime time.Duration) (*authenticationv1.TokenRequestStatus, error) {
 	hub, err := k.client()
 	if err != nil {
 		return nil, err
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(lifetime.Seconds()))}}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: identity.BootstrapNamespace, Name: identity.BootstrapAccount}}
-	err = hub.SubResource("token").Create(c.Context(), account, request)
+	err = hub.SubResource("token").Create(ctx, account, request)
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("request token: %w\nThis cluster is not a hub. Choose the hub with --context, or make this one a hub with: kubectl apply -k deploy/hub", err)
 	}

@@ -22,10 +22,12 @@ import (
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
-func main() {
+func main() { os.Exit(untilSignal()) }
+
+func untilSignal() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
 func run(ctx context.Context, args []string, out, complaints io.Writer) int {
@@ -34,7 +36,7 @@ func run(ctx context.Context, args []string, out, complaints io.Writer) int {
 	c.SetOut(out)
 	c.SetErr(complaints)
 	if err := c.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(complaints, "error:", explain(err))
+		c.PrintErrln("error:", explain(err))
 		return 1
 	}
 	return 0

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -48,7 +49,7 @@ func statusCommand(k *kube) *cobra.Command {
 				return err
 			}
 			err = s.follow(c.Context(), untilReady)
-			if watches && c.Context().Err() != nil {
+			if watches && errors.Is(err, context.Canceled) {
 				return nil // ended as people end it
 			}
 			return err
@@ -89,11 +90,12 @@ func (s *showing) show(fdep *appsv1alpha1.FederatedDeployment) (bool, error) {
 	if text.String() == s.last {
 		return ready(fdep), nil
 	}
+	between := ""
 	if s.last != "" {
-		fmt.Fprintln(s.out)
+		between = "\n"
 	}
 	s.last = text.String()
-	_, err := s.out.Write(text.Bytes())
+	_, err := io.WriteString(s.out, between+s.last)
 	return ready(fdep), err
 }
 
@@ -159,7 +161,7 @@ func ready(fdep *appsv1alpha1.FederatedDeployment) bool {
 }
 
 // describe is a line that sums up, one for each thing to act upon, and the subsets.
-func describe(out io.Writer, fdep *appsv1alpha1.FederatedDeployment) error {
+func describe(out *bytes.Buffer, fdep *appsv1alpha1.FederatedDeployment) error {
 	s := &fdep.Status
 	if s.ObservedGeneration == 0 {
 		_, err := fmt.Fprintf(out, "%s: the hub has not looked at it yet\n", fdep.Name)

@@ -1,5 +1,6 @@
 // Package join lets clusters into the hub and out again. It owns nothing itself: approval signs off their certificate
-// requests, acceptance gives them their place and their rights, identity knows what they are called.
+// requests, acceptance gives them their place and their rights, cleanup empties that place when they are deleted,
+// identity knows what they are called.
 //
 // A stock agent joins with nothing but a bootstrap kubeconfig (OCM-21.1): it asks for a certificate and makes a
 // ManagedCluster, an administrator approves the one and accepts the other, in either order.
@@ -14,6 +15,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/approval"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/cleanup"
 )
 
 // Options are what joining depends on.
@@ -23,6 +25,9 @@ type Options struct {
 	AutoApproval bool
 	// AutoApprovedUsers are compared whole; without AutoApproval they mean nothing.
 	AutoApprovedUsers []string
+	// ResourceCleanup removes the works of a cluster that is deleted, and with them its workloads. Without it the
+	// deletion waits until people have removed them. OCM-7.2
+	ResourceCleanup bool
 }
 
 // Register adds the controllers to the manager.
@@ -33,7 +38,11 @@ func Register(m ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make client without cache: %w", err)
 	}
-	return errors.Join(approval.Register(m, live, o.users()), acceptance.Register(m, live, o.AutoApproval))
+	return errors.Join(
+		approval.Register(m, live, o.users()),
+		acceptance.Register(m, live, o.AutoApproval),
+		cleanup.Register(m, live, o.ResourceCleanup),
+	)
 }
 
 // users whose first certificates need no human.
