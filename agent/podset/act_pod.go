@@ -201,7 +201,13 @@ func named(pod *corev1.Pod) *corev1.Pod {
 // difference is a strategic merge patch between two pods without one of their
 // parts, on the precondition given; nil when they are the same.
 func difference(before, after *corev1.Pod, without string, precondition map[string]any) (client.Patch, error) {
-	data, err := client.StrategicMergeFrom(before).Data(after)
+	from, to := *before, *after
+	if without == "spec" {
+		from.Spec, to.Spec = corev1.PodSpec{}, corev1.PodSpec{}
+	} else {
+		from.Status, to.Status = corev1.PodStatus{}, corev1.PodStatus{}
+	}
+	data, err := client.StrategicMergeFrom(&from).Data(&to)
 	if err != nil {
 		return nil, fmt.Errorf("compare pods: %w", err)
 	}
@@ -209,7 +215,6 @@ func difference(before, after *corev1.Pod, without string, precondition map[stri
 	if err := json.Unmarshal(data, &patch); err != nil {
 		return nil, fmt.Errorf("compare pods: %w", err)
 	}
-	delete(patch, without)
 	if len(patch) == 0 {
 		return nil, nil
 	}

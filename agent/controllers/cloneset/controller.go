@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
@@ -66,11 +67,12 @@ func Register(mgr manager.Manager, o Options) error {
 	}
 	// Our own status writes are no news.
 	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	owner := podset.Gather(handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &kruise.CloneSet{}, handler.OnlyControllerOwner()))
 	err := ctrl.NewControllerManagedBy(mgr).Named("cloneset").
 		For(&kruise.CloneSet{}, builder.WithPredicates(changed)).
-		Owns(&corev1.Pod{}).
-		Owns(&corev1.PersistentVolumeClaim{}).
-		Owns(&appsv1.ControllerRevision{}).
+		Watches(&corev1.Pod{}, owner).
+		Watches(&corev1.PersistentVolumeClaim{}, owner).
+		Watches(&appsv1.ControllerRevision{}, owner).
 		Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("register cloneset controller: %w", err)

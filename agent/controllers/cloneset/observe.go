@@ -15,7 +15,7 @@ import (
 
 // seen is what there is of a CloneSet. Everything is shared with the cache and never changed.
 type seen struct {
-	pods      []corev1.Pod                   // controlled by it
+	pods      []*corev1.Pod                  // controlled by it
 	claims    []corev1.PersistentVolumeClaim // owned by it and not on their way out
 	revisions []appsv1.ControllerRevision
 	nodes     map[string]map[string]string // labels by node name, when the template spreads pods
@@ -28,9 +28,9 @@ func (s *steps) Observe(ctx context.Context, cs *kruise.CloneSet) (seen, error) 
 	if err != nil {
 		return found, err
 	}
-	for _, pod := range pods {
-		if metav1.IsControlledBy(&pod, cs) {
-			found.pods = append(found.pods, pod)
+	for i := range pods {
+		if metav1.IsControlledBy(&pods[i], cs) {
+			found.pods = append(found.pods, &pods[i])
 		}
 	}
 	claims, err := index.ClaimsOf(ctx, s.local, cs)

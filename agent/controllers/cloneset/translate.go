@@ -74,8 +74,7 @@ func (p *plan) translate(found seen) error {
 	}
 	var facts []podset.Pod
 	leaving := p.set.DeletionTimestamp != nil
-	for i := range found.pods {
-		pod := &found.pods[i]
+	for _, pod := range found.pods {
 		active := pod.DeletionTimestamp == nil && pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
 		if active && !leaving && !selector.Matches(labels.Set(pod.Labels)) {
 			p.release = append(p.release, pod) // WL-0.6

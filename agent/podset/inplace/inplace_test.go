@@ -232,6 +232,30 @@ func TestCompletion(t *testing.T) { // WL-4.7
 	}
 }
 
+func TestPodAtRestIsNotLookedInto(t *testing.T) {
+	rest := running()
+	rest.Labels[pub.LifecycleStateKey] = "Normal"
+	rest.Status.Conditions = []corev1.PodCondition{{Type: pub.InPlaceUpdateReady, Status: "True"}}
+	rest.Annotations[pub.InPlaceUpdateStateKey] = `{"updateEnvFromMetadata":true}` // would never be done
+	if got := Next(rest); got != (Progress{Done: true}) {
+		t.Errorf("a pod at rest: %+v", got)
+	}
+	for name, disturb := range map[string]func(*corev1.Pod){
+		"updating":          func(p *corev1.Pod) { p.Labels[pub.LifecycleStateKey] = "Updating" },
+		"a closed gate":     func(p *corev1.Pod) { p.Status.Conditions[0].Status = "False" },
+		"a grace period":    func(p *corev1.Pod) { p.Annotations[pub.InPlaceUpdateGraceKey] = "{}" },
+		"a gate unheard of": func(p *corev1.Pod) { p.Spec.ReadinessGates = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := rest.DeepCopy()
+			disturb(p)
+			if Next(p).Done {
+				t.Error("its state was not looked into")
+			}
+		})
+	}
+}
+
 func TestGate(t *testing.T) { // WL-4.2, WL-4.7
 	p := running()
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.ContainersReady, Status: "True"}, {Type: corev1.PodReady, Status: "True"}}
