@@ -110,8 +110,27 @@ func furnish(ctx context.Context, hub, member client.Client) error {
 		applyFiles(ctx, hub, filepath.Join(root, "hub", "rbac", "bootstrap.yaml")),
 		applyFiles(ctx, member, filepath.Join(root, "member", "rbac", "namespace.yaml")),
 		applyFiles(ctx, member, filepath.Join(root, "member", "rbac", "*.yaml")),
-		sharedRoles(ctx, hub),
+		sharedRoles(ctx, hub), aggregate(ctx, member),
 	)
+}
+
+// aggregate grants what a controller manager would sum up in the agent's aggregated role.
+func aggregate(ctx context.Context, member client.Client) error {
+	var roles rbacv1.ClusterRoleList
+	if err := member.List(ctx, &roles, client.MatchingLabels{"open-cluster-management.io/aggregate-to-work": "true"}); err != nil {
+		return err
+	}
+	for _, role := range roles.Items {
+		binding := &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+			Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "open-cluster-management-agent", Name: "agent"}},
+		}
+		if err := member.Create(ctx, binding); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 func applyFiles(ctx context.Context, c client.Client, pattern string) error {
