@@ -82,7 +82,8 @@ func (f *Failure) Error() string { return errors.Join(f.Scale, f.Update).Error()
 // Unwrap lets errors.Is see what happened.
 func (f *Failure) Unwrap() []error { return []error{f.Scale, f.Update} }
 
-// Act carries the plan out. What it returns is nil or a *Failure.
+// Act carries the plan out. What it returns is nil or a *Failure. Refused pods
+// are none: trying again does not help them, and the kind reports them.
 func (h Hands) Act(ctx context.Context, set Set, plan Plan) error {
 	now := h.Clock.Now().Truncate(time.Second) // the API server keeps no more
 	refreshed := each(plan.Refresh, func(r Refresh) error { return h.refresh(ctx, set, r, now) })
@@ -91,10 +92,6 @@ func (h Hands) Act(ctx context.Context, set Set, plan Plan) error {
 	created := slowly(plan.Create, func(c Create) error { return h.create(ctx, set, c) })
 
 	f := &Failure{Scale: errors.Join(deleted, created), Update: errors.Join(refreshed, updated)}
-	for _, r := range plan.Refused {
-		f.Update = errors.Join(f.Update, fmt.Errorf("update pod %s: %s", r.Pod, r.Why))
-		break // the status counts the others
-	}
 	if f.Scale == nil && f.Update == nil {
 		return nil
 	}

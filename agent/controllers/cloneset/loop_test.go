@@ -445,6 +445,53 @@ func TestHistoryIsTrimmed(t *testing.T) { // WL-1.3 step 14
 	}
 }
 
+func TestChangeThatDoesNotFitIsToldAndNotTriedAgain(t *testing.T) { // WL-1.13
+	w := newWorld(t, Options{}, cloneSet(func(cs *kruise.CloneSet) {
+		cs.Spec.UpdateStrategy.Type = kruise.InPlaceOnlyCloneSetUpdateStrategyType
+	}))
+	w.settle()
+	w.change(func(cs *kruise.CloneSet) { cs.Spec.Template.Spec.HostNetwork = true })
+	w.settle() // no error
+	for _, kind := range []string{"FailedUpdate", condition.Stalled} {
+		w.conditionIs(kind, "True", "template.spec.hostNetwork cannot change in place")
+	}
+	w.change(func(cs *kruise.CloneSet) { cs.Spec.Template.Spec.HostNetwork = false })
+	w.settle()
+	w.conditionIs("FailedUpdate", "", "")
+	w.conditionIs(condition.Ready, "True", "")
+}
+
+func TestChangeThatDoesNotFitFallsBackToRecreate(t *testing.T) { // WL-1.13
+	w := newWorld(t, Options{}, cloneSet(inPlaceIfPossible))
+	w.settle()
+	before := w.pods()
+	w.change(func(cs *kruise.CloneSet) { cs.Spec.Template.Spec.HostNetwork = true })
+	w.settle()
+	for _, pod := range w.pods() {
+		if !pod.Spec.HostNetwork || slices.ContainsFunc(before, func(b corev1.Pod) bool { return b.Name == pod.Name }) {
+			t.Errorf("pod %s was not made anew", pod.Name)
+		}
+	}
+}
+
+func TestClaimsOfTheUpdateRevision(t *testing.T) { // WL-1.6
+	for name, recreate := range map[string]bool{"in place by default": false, "recreated with the gate": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Options{RecreateOnClaimChange: recreate}, cloneSet(inPlaceIfPossible, withClaims, allAtOnce))
+			w.settle()
+			before := w.pods()
+			w.change(func(cs *kruise.CloneSet) {
+				toImage("web:2")(cs)
+				cs.Spec.VolumeClaimTemplates[0].Spec.StorageClassName = new("fast")
+			})
+			w.settle()
+			if kept := w.pods()[0].Name == before[0].Name; kept == recreate {
+				t.Errorf("pods were kept: %v", kept)
+			}
+		})
+	}
+}
+
 func TestPartition(t *testing.T) { // WL-1.8
 	w := newWorld(t, Options{PartitionRollback: true}, cloneSet(inPlaceIfPossible))
 	w.settle()

@@ -51,11 +51,18 @@ func (p *plan) conditions(status *kruise.CloneSetStatus, acted error) {
 	} else {
 		scale = acted
 	}
-	p.failed(status, kruise.CloneSetConditionFailedScale, scale)
-	p.failed(status, kruise.CloneSetConditionFailedUpdate, update)
-
 	message := p.summary.Message
-	if err := errors.Join(scale, update); err != nil && len(p.steps.Refused) == 0 {
+	var refused error
+	if len(p.steps.Refused) > 0 && p.unfit != "" {
+		refused = fmt.Errorf("%s: %s; undo it or use type InPlaceIfPossible", p.steps.Refused[0].Pod, p.unfit)
+		message = fmt.Sprintf("%s: %s; undo it or use type InPlaceIfPossible", message, p.unfit)
+	} else if len(p.steps.Refused) > 0 {
+		refused = fmt.Errorf("%s: %s", p.steps.Refused[0].Pod, p.steps.Refused[0].Why)
+	}
+	p.failed(status, kruise.CloneSetConditionFailedScale, scale)
+	p.failed(status, kruise.CloneSetConditionFailedUpdate, errors.Join(update, refused))
+
+	if err := errors.Join(scale, update); err != nil {
 		message = fmt.Sprintf("%s; %s", message, p.text(err))
 		if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsAlreadyExists(err) {
 			p.conclude(status, podset.Stuck, ReasonRefused, message)

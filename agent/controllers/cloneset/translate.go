@@ -1,6 +1,7 @@
 package cloneset
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +33,7 @@ type plan struct {
 	steps     podset.Plan
 	summary   podset.Summary
 	changes   map[string]inplace.Spec // what brings pods of a revision to the other one
+	unfit     string                  // why some cannot be brought there in place
 
 	pods     map[string]*corev1.Pod
 	release  []*corev1.Pod
@@ -150,7 +152,14 @@ func (p *plan) compare(existing []appsv1.ControllerRevision, facts []podset.Pod)
 		if name == update.Name {
 			from, to = update, current
 		}
-		if from == nil || from.Name == to.Name || p.needsOtherClaims(from, to) {
+		switch {
+		case from == nil:
+			p.unfit = fmt.Sprintf("revision %s, which pods were made from, is gone", name)
+			continue
+		case from.Name == to.Name:
+			continue
+		case p.needsOtherClaims(from, to):
+			p.unfit = "spec.volumeClaimTemplates cannot change in place"
 			continue
 		}
 		change, ok, err := p.change(from, to)
@@ -167,15 +176,20 @@ func (p *plan) compare(existing []appsv1.ControllerRevision, facts []podset.Pod)
 func (p *plan) change(from, to *appsv1.ControllerRevision) (inplace.Spec, bool, error) {
 	before, err := revision.Template(from.Data.Raw)
 	if err != nil {
-		return inplace.Spec{}, false, nil // nobody can tell what these pods were made from
+		p.unfit = fmt.Sprintf("revision %s cannot be read", from.Name)
+		return inplace.Spec{}, false, nil
 	}
 	after, err := revision.Template(to.Data.Raw)
 	if err != nil {
 		return inplace.Spec{}, false, fmt.Errorf("read revision %s: %w", to.Name, err)
 	}
 	change, err := inplace.Diff(before, after, p.label(to.Name))
-	if err != nil {
+	if no, ok := errors.AsType[*inplace.NotPossible](err); ok {
+		p.unfit = no.Error()
 		return inplace.Spec{}, false, nil
+	}
+	if err != nil {
+		return inplace.Spec{}, false, fmt.Errorf("compare revisions %s and %s: %w", from.Name, to.Name, err)
 	}
 	change.GraceSeconds = p.set.Spec.UpdateStrategy.InPlaceUpdateStrategy.GracePeriodSeconds
 	return change, true, nil
