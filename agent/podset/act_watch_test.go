@@ -33,7 +33,7 @@ func TestEventsThatComeTogetherStartOneRound(t *testing.T) {
 		if q.Len() != 0 {
 			t.Error("a round starts before the events have settled")
 		}
-		time.Sleep(time.Second) // of the bubble: no time passes
+		<-time.After(time.Second) // of the bubble: no time passes
 		synctest.Wait()
 		seen := map[types.NamespacedName]bool{}
 		for range 2 {
