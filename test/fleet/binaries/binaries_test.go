@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -153,5 +154,16 @@ func TestUnavailableSaysWhy(t *testing.T) {
 	t.Setenv("GOROOT", t.TempDir())
 	if why := Unavailable("kwok"); !strings.Contains(why, "kwok") || !strings.Contains(why, "go command") {
 		t.Errorf("without Go it says %q", why)
+	}
+}
+
+func TestOwnProgramsAreBuiltAndRun(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bin")
+	if err := Own(t.Context(), dir, "test/fleet/testapp"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "testapp"), "hello", "you").Output()
+	if err != nil || !strings.HasPrefix(string(out), "hello you") {
+		t.Errorf("the program says %q, %v", out, err)
 	}
 }

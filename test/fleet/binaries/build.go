@@ -185,10 +185,14 @@ func Own(ctx context.Context, dir string, folders ...string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	// Not in dir itself: a build that outlives us must not bring back a folder that
+	// was removed meanwhile.
+	tmp, err := os.MkdirTemp("", "flotilla-build-")
+	if err != nil {
 		return fmt.Errorf("make folder for programs: %w", err)
 	}
-	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", tmp + string(filepath.Separator)}
 	for _, f := range folders {
 		args = append(args, "./"+f)
 	}
@@ -197,6 +201,9 @@ func Own(ctx context.Context, dir string, folders ...string) error {
 	cmd.Env = environ(os.Environ())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", strings.Join(folders, ", "), err, tail(string(out), 20))
+	}
+	if err := os.CopyFS(dir, os.DirFS(tmp)); err != nil {
+		return fmt.Errorf("install %s: %w", strings.Join(folders, ", "), err)
 	}
 	return nil
 }
