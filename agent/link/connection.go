@@ -47,10 +47,10 @@ func hubMapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	for kind, scope := range map[schema.GroupVersionKind]meta.RESTScope{
 		certificatesv1.SchemeGroupVersion.WithKind("CertificateSigningRequest"): meta.RESTScopeRoot,
-		clusterv1.SchemeGroupVersion.WithKind("ManagedCluster"):                 meta.RESTScopeRoot,
+		schema.GroupVersion(clusterv1.GroupVersion).WithKind("ManagedCluster"):  meta.RESTScopeRoot,
 		coordinationv1.SchemeGroupVersion.WithKind("Lease"):                     meta.RESTScopeNamespace,
 		eventsv1.SchemeGroupVersion.WithKind("Event"):                           meta.RESTScopeNamespace,
-		workv1.SchemeGroupVersion.WithKind("ManifestWork"):                      meta.RESTScopeNamespace,
+		schema.GroupVersion(workv1.GroupVersion).WithKind("ManifestWork"):       meta.RESTScopeNamespace,
 	} {
 		m.Add(kind, scope)
 	}

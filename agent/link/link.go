@@ -31,6 +31,7 @@ const (
 	firstRetry      = 2 * time.Second  // after a failed handshake
 	longestRetry    = 10 * time.Minute // for a hub that says no
 	guardPeriod     = 10 * time.Second
+	longestRefusal  = time.Minute // of a certificate that should be good, before a new one is asked for
 )
 
 // Link is the runnable that connects one member to its hub.
@@ -58,7 +59,7 @@ func New(local *rest.Config, o Options) (*Link, error) {
 		}
 	}
 	l := &Link{options: o, scheme: scheme, local: cluster}
-	l.registrar = register.Registrar{
+	l.registrar = register.NewRegistrar(register.Registrar{
 		Store:      register.Store{Local: cluster.client, Namespace: o.AgentNamespace, Name: o.HubKubeconfigSecret, Dir: o.HubKubeconfigDir},
 		Identity:   register.Identity{Cluster: o.ClusterName, Agent: o.AgentName},
 		Kubeconfig: o.BootstrapKubeconfig,
@@ -71,7 +72,7 @@ func New(local *rest.Config, o Options) (*Link, error) {
 			}
 			return c.hub, nil
 		},
-	}
+	})
 	return l, nil
 }
 

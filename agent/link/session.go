@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -40,9 +41,13 @@ func (l *Link) session(ctx context.Context, credentials register.Credentials) er
 	if err != nil {
 		return err
 	}
+	holder, err := credentials.Holder()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{link: l, holder: credentials.Identity, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
+	s := &session{link: l, holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
 	if s.conn, err = connect(ctx, hub.Config(l.options.HubKubeconfigDir), l.scheme, l.options); err != nil {
 		return err
 	}
@@ -77,12 +82,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	group.Go(func() error { return s.seen.Start(ctx) })
 	group.Go(func() error { return s.watchCluster(ctx) })
-	group.Go(func() error {
-		if why := s.link.registrar.Guard(ctx, guardPeriod); why != nil {
-			return fmt.Errorf("%w: %w", errCredentials, why)
-		}
-		return nil
-	})
+	group.Go(func() error { return s.guard(ctx) })
 	quietly(func(ctx context.Context) { heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats) })
 	quietly(s.reporter().Run)
 	quietly(s.rotator().Run)
@@ -93,6 +93,27 @@ func (s *session) run(ctx context.Context) error {
 	})
 	group.Go(func() error { return s.works(ctx, o) })
 	return group.Wait()
+}
+
+// guard ends the session when the credentials are no good any more: by what is stored, or by what the hub says.
+func (s *session) guard(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go wait.UntilWithContext(ctx, func(context.Context) {
+		if s.conn.gate.Refused() > longestRefusal {
+			if files, err := s.link.registrar.Store.Files(); err == nil {
+				s.link.registrar.Refuse(files)
+			}
+			cancel(fmt.Errorf("%w: the hub refuses the certificate", errCredentials))
+		}
+	}, guardPeriod)
+	if why := s.link.registrar.Guard(ctx, guardPeriod); why != nil {
+		return fmt.Errorf("%w: %w", errCredentials, why)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errCredentials) {
+		return cause
+	}
+	return nil
 }
 
 // watchCluster passes on what the own ManagedCluster says.

@@ -70,13 +70,13 @@ func TestRenewsOnlyWhileAccepted(t *testing.T) { // OCM-4.1
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
 		w.beats <- Beat{Period: time.Minute}
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if len(w.renewals) != 0 {
 			t.Fatalf("renewed %d times without being accepted", len(w.renewals))
 		}
 		began := time.Now()
 		w.beats <- Beat{Accepted: true, Period: time.Minute}
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if n := len(w.renewals); n < 8 || n > 11 || !w.renewals[0].Equal(began) {
 			t.Errorf("%d renewals in 10 minutes, the first after %s", n, w.renewals[0].Sub(began))
 		}
@@ -87,7 +87,7 @@ func TestRenewsOnlyWhileAccepted(t *testing.T) { // OCM-4.1
 		}
 		w.beats <- Beat{}
 		n := len(w.renewals)
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if len(w.renewals) != n || w.creates != 0 {
 			t.Errorf("%d renewals and %d creates after it was denied", len(w.renewals)-n, w.creates)
 		}
@@ -98,14 +98,14 @@ func TestAChangedPeriodCountsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
 		w.beats <- Beat{Accepted: true, Period: time.Hour}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		w.beats <- Beat{Accepted: true, Period: time.Hour} // the same again changes nothing
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if len(w.renewals) != 1 {
 			t.Fatalf("%d renewals", len(w.renewals))
 		}
 		w.beats <- Beat{Accepted: true, Period: 10 * time.Second}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if n := len(w.renewals); n < 5 || n > 8 {
 			t.Errorf("%d renewals after the period became 10s", n)
 		}
@@ -117,14 +117,14 @@ func TestAnOutageIsTriedMoreAndMoreSeldom(t *testing.T) {
 		w := start(t)
 		w.fail = true
 		w.beats <- Beat{Accepted: true, Period: time.Minute}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if n := len(w.renewals); n < 5 || n > 7 {
 			t.Errorf("%d tries in the first minute", n)
 		}
 		w.fail = false
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		n := len(w.renewals)
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if got := len(w.renewals) - n; got < 7 || got > 11 {
 			t.Errorf("%d renewals in 10 minutes after the outage", got)
 		}

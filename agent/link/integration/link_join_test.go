@@ -12,6 +12,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,6 +81,10 @@ func TestAnAgentJoinsWithNothingButABootstrapKubeconfig(t *testing.T) { // OCM-3
 	before := lease(w)
 	w.Eventually(lease).Should(BeTemporally(">", before))
 
+	var events eventsv1.EventList
+	w.Expect(w.hub.List(t.Context(), &events, client.InNamespace("joins"))).To(Succeed())
+	w.Expect(events.Items).To(ContainElement(And(HaveField("Reason", "Available"), HaveField("ReportingController", "klusterlet-agent"))))
+
 	// A claim of a user is reported within moments, and a third zone changes ours.
 	claim := &clusterv1alpha1.ClusterClaim{ObjectMeta: metav1.ObjectMeta{Name: "tier.example.com"}, Spec: clusterv1alpha1.ClusterClaimSpec{Value: "gold"}}
 	w.Expect(w.member.Create(t.Context(), claim)).To(Succeed())
@@ -141,4 +146,36 @@ func TestASecretThatWasTamperedWithIsRenewed(t *testing.T) { // OCM-6.1
 	w.Eventually(func(g Gomega) time.Time {
 		return get(g, t.Context(), w.hub, &coordinationv1.Lease{}, "renews", "managed-cluster-lease").Spec.RenewTime.Time
 	}).Should(BeTemporally(">", time.Now()))
+}
+
+func TestADeniedAgentAsksAgainWithAFreshKey(t *testing.T) { // OCM-3.3
+	w := newWorld(t, "denied")
+	w.start()
+	var first certificatesv1.CertificateSigningRequest
+	w.Eventually(func(g Gomega) {
+		var all certificatesv1.CertificateSigningRequestList
+		g.Expect(w.hub.List(t.Context(), &all, client.MatchingLabels{clusterv1.ClusterNameLabelKey: "denied"})).To(Succeed())
+		g.Expect(all.Items).To(HaveLen(1))
+		first = all.Items[0]
+	}).Should(Succeed())
+	first.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{
+		Type: certificatesv1.CertificateDenied, Status: corev1.ConditionTrue, Reason: "Test", Message: "no",
+	}}
+	w.Expect(w.hub.SubResource("approval").Update(t.Context(), &first)).To(Succeed())
+	second := w.approve()
+	w.Expect(second.Name).NotTo(Equal(first.Name))
+	w.Expect(second.Spec.Request).NotTo(Equal(first.Spec.Request))
+}
+
+func TestAChangedBootstrapKubeconfigJoinsAgain(t *testing.T) { // OCM-2.4
+	w := newWorld(t, "moves")
+	w.join()
+	w.Expect(w.requests()).To(Equal(1))
+	w.writeBootstrapTo("renamed-hub") // the entry's name takes part in the comparison
+	w.approve()
+	w.Eventually(func(g Gomega) {
+		secret := get(g, t.Context(), w.member, &corev1.Secret{}, "open-cluster-management-agent", "hub-kubeconfig-secret")
+		g.Expect(string(secret.Data["kubeconfig"])).To(ContainSubstring("renamed-hub"))
+	}).Should(Succeed())
+	w.Expect(w.requests()).To(Equal(2))
 }

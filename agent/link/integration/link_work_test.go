@@ -320,7 +320,9 @@ func TestDeletingANamespaceOnTheHubRemovesNothingUnconfirmed(t *testing.T) {
 	}
 	w.Consistently(func() bool { return here("web") && here("more") }, "5s").Should(BeTrue())
 
-	w.edit("web", func(m *workv1.ManifestWork) { m.Annotations = map[string]string{"flotilla.dev/confirm-removal": "more"} })
+	w.edit("web", func(m *workv1.ManifestWork) {
+		m.Annotations = map[string]string{"flotilla.dev/confirm-removal": "more"}
+	})
 	w.Consistently(func() bool { return here("web") && here("more") }, "3s").Should(BeTrue()) // another work's name confirms nothing
 	w.edit("web", func(m *workv1.ManifestWork) { m.Annotations = map[string]string{"flotilla.dev/confirm-removal": "web"} })
 	w.Eventually(func() bool {

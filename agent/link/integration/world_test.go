@@ -227,14 +227,16 @@ func sharedRoles(ctx context.Context, hub client.Client) error {
 }
 
 // writeBootstrap gives the agent the way in of an administrator who runs `kubectl flotilla bootstrap`.
-func (w *world) writeBootstrap() {
+func (w *world) writeBootstrap() { w.writeBootstrapTo("the-hub") }
+
+func (w *world) writeBootstrapTo(entry string) {
 	w.Helper()
 	config, err := w.fleet.Cluster("hub").UserConfig("system:bootstrap:test", "system:bootstrappers:managedcluster")
 	w.Expect(err).NotTo(HaveOccurred())
 	out := clientcmdapi.NewConfig()
-	out.Clusters["the-hub"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	out.Clusters[entry] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
 	out.AuthInfos["bootstrap"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
-	out.Contexts["x"] = &clientcmdapi.Context{Cluster: "the-hub", AuthInfo: "bootstrap"}
+	out.Contexts["x"] = &clientcmdapi.Context{Cluster: entry, AuthInfo: "bootstrap"}
 	out.CurrentContext = "x"
 	w.Expect(clientcmd.WriteToFile(*out, w.options.BootstrapKubeconfig)).To(Succeed())
 }

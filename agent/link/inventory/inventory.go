@@ -50,7 +50,6 @@ type Reporter struct {
 	Name    string
 	Options Options
 	Changed <-chan struct{}
-	Refused func(event string) // warns on the member; may be nil
 
 	health  Health
 	dropped int
@@ -102,6 +101,15 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	if _, err := patch.Status(ctx, r.Hub, &cluster, next); err != nil {
 		return recheck, fmt.Errorf("patch ManagedCluster status: %w", err)
 	}
+	if e, turned := Turned(cluster.Status.Conditions, next.Status.Conditions); turned {
+		r.say(ctx, &cluster, e)
+	}
+	if seen.dropped != r.dropped && seen.dropped > 0 {
+		r.say(ctx, &cluster, Dropped(seen.dropped, r.Options.MostClaims))
+	}
+	if seen.Claims != nil {
+		r.dropped = seen.dropped
+	}
 	return recheck, nil
 }
 
@@ -127,10 +135,7 @@ func (r *Reporter) look(ctx context.Context, seen *Facts) {
 		return
 	}
 	reported, dropped := Reported(claims.Items, r.Options.ReservedSuffixes, r.Options.MostClaims)
-	if dropped != r.dropped && dropped > 0 && r.Refused != nil {
-		r.Refused(fmt.Sprintf("%d custom ClusterClaims are not reported, the limit is %d", dropped, r.Options.MostClaims))
-	}
-	seen.Claims, r.dropped = &reported, dropped
+	seen.Claims, seen.dropped = &reported, dropped
 }
 
 // KeepClaims keeps the agent's own ClusterClaims right until ctx ends. It needs no hub.

@@ -209,3 +209,20 @@ func TestOwnClaimsAreWrittenOnceAndOthersNever(t *testing.T) {
 		t.Errorf("zones %q, %v", zones.Spec.Value, err)
 	}
 }
+
+func TestTurned(t *testing.T) { // OCM-4.2
+	is := func(s metav1.ConditionStatus) []metav1.Condition {
+		return []metav1.Condition{{Type: "ManagedClusterConditionAvailable", Status: s, Message: "m"}}
+	}
+	for _, tc := range []struct {
+		before, after []metav1.Condition
+		reason        string
+	}{
+		{nil, nil, ""}, {nil, is("True"), "Available"}, {is("True"), is("True"), ""}, {is("True"), is("False"), "Unavailable"}, {is("Unknown"), is("True"), "Available"},
+	} {
+		e, turned := Turned(tc.before, tc.after)
+		if e.Reason != tc.reason || turned != (tc.reason != "") {
+			t.Errorf("%v to %v: %v", tc.before, tc.after, e)
+		}
+	}
+}

@@ -14,6 +14,7 @@ type Facts struct {
 	Nodes     *[]corev1.Node
 	Version   string
 	Claims    *[]clusterv1.ManagedClusterClaim
+	dropped   int // claims beyond the limit
 }
 
 // Silent says that nothing may be written to a ManagedCluster's status: we are not accepted, so we have no right

@@ -30,8 +30,9 @@ type Gate struct {
 	ready string
 	life  context.Context
 
-	mu     sync.Mutex
-	opened chan struct{} // closed while requests may pass
+	mu      sync.Mutex
+	opened  chan struct{} // closed while requests may pass
+	refused time.Time     // first of the unbroken answers 401; zero: the last one was another
 }
 
 // New returns an open gate in front of base. The probes ask server's readiness endpoint until life ends.
@@ -52,9 +53,33 @@ func (g *Gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.base.RoundTrip(req)
 	// A request that was called off says nothing about the server, one that ran out of time may.
 	if err != nil && !errors.Is(req.Context().Err(), context.Canceled) {
-		g.shut(err)
+		g.shut(err) //nolint:contextcheck // the probe outlives the request that failed
+	}
+	if err == nil {
+		g.note(resp.StatusCode == http.StatusUnauthorized)
 	}
 	return resp, err
+}
+
+func (g *Gate) note(refused bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !refused:
+		g.refused = time.Time{}
+	case g.refused.IsZero():
+		g.refused = time.Now()
+	}
+}
+
+// Refused says for how long the server has not known who we are.
+func (g *Gate) Refused() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refused.IsZero() {
+		return 0
+	}
+	return time.Since(g.refused)
 }
 
 // WrappedRoundTripper lets those who close idle connections find them.
@@ -83,7 +108,7 @@ func (g *Gate) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-g.life.Done():
-		return context.Cause(g.life)
+		return context.Cause(g.life) //nolint:contextcheck // the connection ended, not the request
 	}
 }
 

@@ -65,7 +65,7 @@ func TestAnOutageCostsEachOperationOneTry(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if n := s.others.Load() - tries; n != 0 {
 			t.Errorf("%d requests went out during the outage", n)
 		}
@@ -73,7 +73,7 @@ func TestAnOutageCostsEachOperationOneTry(t *testing.T) {
 			t.Errorf("%d probes in ten minutes", n)
 		}
 		s.down.Store(false)
-		time.Sleep(7 * time.Second)
+		<-time.After(7 * time.Second)
 		if back.Load() != 50 {
 			t.Errorf("%d of 50 operations went on within seconds", back.Load())
 		}
@@ -102,12 +102,12 @@ func TestARefusalIsAnAnswerAndAServerErrorIsNot(t *testing.T) {
 		_ = ask(t.Context(), g)
 		s.status.Store(503)
 		s.down.Store(false)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if g.Open() {
 			t.Error("opened for a hub that is not ready")
 		}
 		s.status.Store(403)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		if !g.Open() {
 			t.Error("a hub that refuses the probe answers all the same")
 		}
@@ -124,6 +124,26 @@ func TestACalledOffRequestClosesNothing(t *testing.T) {
 		_ = ask(ctx, g)
 		if !g.Open() {
 			t.Error("the gate closed")
+		}
+	})
+}
+
+func TestHowLongTheServerHasNotKnownUs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		g := New(t.Context(), s, "https://hub")
+		for _, step := range []struct {
+			status int32
+			want   time.Duration
+		}{{200, 0}, {401, 0}, {401, time.Minute}, {403, 0}, {401, 0}, {401, time.Minute}} {
+			s.status.Store(step.status)
+			if err := ask(t.Context(), g); err != nil {
+				t.Fatal(err)
+			}
+			if got := g.Refused(); got != step.want {
+				t.Errorf("after %d: %s, want %s", step.status, got, step.want)
+			}
+			<-time.After(time.Minute)
 		}
 	})
 }

@@ -1,11 +1,15 @@
 package register
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -27,6 +31,40 @@ type Registrar struct {
 	Expiration int32    // seconds; 0 leaves it to the signer
 	Cluster    Cluster  // without a name
 	Dial       Dial
+
+	refused *refusal
+}
+
+// refusal remembers a certificate that the hub does not know, for a while: should the hub come to its senses
+// rather than our bootstrap kubeconfig be renewed, the certificate is tried again.
+type refusal struct {
+	sync.Mutex
+	cert  []byte
+	until time.Time
+}
+
+const refusalLasts = 5 * time.Minute
+
+// NewRegistrar fills in what a registrar keeps to itself.
+func NewRegistrar(r Registrar) Registrar {
+	r.refused = &refusal{}
+	return r
+}
+
+// Refuse keeps credentials from being used for some minutes, because the hub refused them.
+func (r Registrar) Refuse(c Credentials) {
+	r.refused.Lock()
+	defer r.refused.Unlock()
+	r.refused.cert, r.refused.until = c.Cert, time.Now().Add(refusalLasts)
+}
+
+func (r Registrar) isRefused(c Credentials) bool {
+	if r.refused == nil {
+		return false
+	}
+	r.refused.Lock()
+	defer r.refused.Unlock()
+	return len(c.Cert) > 0 && bytes.Equal(c.Cert, r.refused.cert) && time.Now().Before(r.refused.until)
 }
 
 // Stored returns credentials that can be used as they are, or says why there are none. OCM-2.4
@@ -40,6 +78,9 @@ func (r Registrar) Stored(ctx context.Context) (Credentials, error) {
 
 // Usable says why credentials cannot be used (any more), judged by the bootstrap kubeconfig as it is now.
 func (r Registrar) usable(c Credentials) error {
+	if r.isRefused(c) {
+		return errors.New("the hub refused this certificate")
+	}
 	boot, err := ReadBootstrap(r.Kubeconfig)
 	if err != nil {
 		// A bootstrap kubeconfig that is gone or broken tells nothing about the credentials it once led to.
@@ -62,19 +103,19 @@ func (r Registrar) expect(c Credentials) Identity {
 
 // Guard returns, with the reason, when the files stop being usable; nil when ctx ended first.
 func (r Registrar) Guard(ctx context.Context, period time.Duration) error {
-	var why error
-	err := wait.PollUntilContextCancel(ctx, period, false, func(context.Context) (bool, error) {
-		files, err := r.Store.Files()
-		if err != nil {
-			return false, nil // a folder that cannot be read now is not a certificate that ran out
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(period):
 		}
-		why = r.usable(files)
-		return why != nil, nil
-	})
-	if err != nil {
-		return nil
+		// A folder that cannot be read now is not a certificate that ran out.
+		if files, err := r.Store.Files(); err == nil {
+			if why := r.usable(files); why != nil {
+				return why
+			}
+		}
 	}
-	return why
 }
 
 // Register goes through the handshake once: names, ManagedCluster, certificate, store. It returns early when
@@ -124,7 +165,7 @@ func (r Registrar) name(ctx context.Context) (Identity, error) {
 func (r Registrar) handshake(ctx context.Context, hub client.WithWatch, boot Bootstrap, id Identity) (Credentials, error) {
 	cluster := r.Cluster
 	cluster.Name = id.Cluster
-	if err := cluster.Ensure(ctx, hub); err != nil {
+	if err := patiently(func() error { return cluster.Ensure(ctx, hub) }); err != nil {
 		return Credentials{}, err
 	}
 	go cluster.Keep(ctx, hub)
@@ -144,6 +185,16 @@ func (r Registrar) handshake(ctx context.Context, hub client.WithWatch, boot Boo
 		return Credentials{}, fmt.Errorf("store credentials: %w", err)
 	}
 	return made, nil
+}
+
+// patiently calls f once more when the hub gave no answer: the second request waits in the connection until there
+// is one, so a hub that comes back finds the agent at once and not after its back-off.
+func patiently(f func() error) error {
+	err := f()
+	if err != nil && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown {
+		err = f()
+	}
+	return err
 }
 
 // Keep looks after the ManagedCluster about hourly until ctx ends. OCM-3.2

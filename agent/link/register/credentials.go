@@ -60,6 +60,15 @@ func (c Credentials) complete() bool {
 // Hub is the hub these credentials are for.
 func (c Credentials) Hub() (Hub, error) { return parseHub(c.Kubeconfig) }
 
+// Holder is whom the certificate names; that, and not what is written beside it, is who the hub sees.
+func (c Credentials) Holder() (Identity, error) {
+	chain, err := certutil.ParseCertsPEM(c.Cert)
+	if err != nil {
+		return Identity{}, errors.New("certificate cannot be read")
+	}
+	return ParseCommonName(chain[0].Subject.CommonName)
+}
+
 // Usable says why stored credentials must not be used, or nil. want's empty names match any; boot is nil when
 // there is no bootstrap kubeconfig to compare with, and then its absence speaks against nothing. OCM-2.4
 func (c Credentials) Usable(want Identity, boot *Hub, now time.Time) error {
@@ -89,7 +98,7 @@ func (c Credentials) valid(want Identity, now time.Time) error {
 			return fmt.Errorf("certificate ran out at %s", cert.NotAfter.Format(time.RFC3339))
 		}
 	}
-	holder, err := ParseCommonName(chain[0].Subject.CommonName)
+	holder, err := c.Holder()
 	if err != nil {
 		return err
 	}

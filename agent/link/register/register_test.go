@@ -431,3 +431,36 @@ func TestConditionOfARotation(t *testing.T) { // OCM-3.8, OCM-4.3
 		t.Error("wrote though the hub holds our clock for wrong")
 	}
 }
+
+func TestARefusedCertificateIsNotUsedForAWhile(t *testing.T) {
+	s := newStore(t)
+	r := NewRegistrar(Registrar{Store: s, Identity: east})
+	now := time.Now()
+	c := given(t, east, now.Add(-time.Hour), now.Add(time.Hour))
+	if err := s.Save(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Stored(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.Refuse(c)
+	if _, err := r.Stored(t.Context()); err == nil {
+		t.Error("the hub refused it, and it is used again")
+	}
+	r.refused.until = now.Add(-time.Second)
+	if _, err := r.Stored(t.Context()); err != nil {
+		t.Errorf("never tried again: %v", err)
+	}
+}
+
+func TestAHubThatGaveNoAnswerIsAskedOnceMore(t *testing.T) {
+	calls := 0
+	fail := func(err error) func() error { return func() error { calls++; return err } }
+	if err := patiently(fail(errors.New("connection refused"))); err == nil || calls != 2 {
+		t.Errorf("%d calls", calls)
+	}
+	calls = 0
+	if err := patiently(fail(apierrors.NewBadRequest("no"))); err == nil || calls != 1 {
+		t.Errorf("a hub that answered is asked again: %d calls", calls)
+	}
+}

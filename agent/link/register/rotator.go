@@ -43,7 +43,7 @@ func (r Rotator) Run(ctx context.Context) {
 	backoff := wait.Backoff{Duration: 5 * time.Second, Factor: 2, Jitter: 0.2, Steps: 12, Cap: period}
 	for {
 		next := wait.Jitter(period, 0.1)
-		if err := r.check(ctx, threshold); err != nil {
+		if err := r.check(ctx, threshold); err != nil && ctx.Err() == nil {
 			next = backoff.Step()
 			logf.FromContext(ctx).Error(err, "Certificate not renewed, will try again", "after", next.String())
 		} else {
@@ -79,9 +79,6 @@ func (r Rotator) check(ctx context.Context, threshold float64) error {
 	}
 	logf.FromContext(ctx).Info("Renewing the certificate", "why", why)
 	err = r.renew(ctx, kubeconfig)
-	if ctx.Err() != nil {
-		return nil
-	}
 	if told := r.tell(ctx, err); told != nil {
 		logf.FromContext(ctx).V(1).Info("Outcome of the renewal not told", "cause", told.Error())
 	}

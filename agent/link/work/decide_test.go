@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	workv1 "open-cluster-management.io/api/work/v1"
 )
@@ -162,8 +163,8 @@ func TestJudge(t *testing.T) { // OCM-15.4
 		"already going":                    {live: head + `, deletionTimestamp: "2026-01-01T00:00:00Z", ownerReferences: [` + mine + "]}}", uid: "x", want: leaving},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var live = object(t, head+"}}")
-			if live = nil; tc.live != "" {
+			var live *unstructured.Unstructured
+			if tc.live != "" {
 				live = object(t, tc.live)
 			}
 			if got := judge(live, tc.uid, aRecord(), tc.orphan); got != tc.want {

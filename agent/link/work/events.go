@@ -28,7 +28,7 @@ func heldEvent(record *workv1.AppliedManifestWork, note string) *eventsv1.Event 
 		ReportingController: "klusterlet-agent", ReportingInstance: "flotilla-agent",
 		Action: "Hold", Reason: brake.ReasonHeld, Type: corev1.EventTypeWarning, Note: note,
 		Regarding: corev1.ObjectReference{
-			APIVersion: workv1.SchemeGroupVersion.String(), Kind: recordKind, Name: record.Name, UID: record.UID,
+			APIVersion: workv1.GroupVersion.String(), Kind: recordKind, Name: record.Name, UID: record.UID,
 		},
 	}
 }

@@ -207,12 +207,14 @@ func watchList(manifests []*manifest) []watched {
 // lookAt is a status round: read what the status lists, and tell what changed. OCM-12.4
 func (a *Agent) lookAt(ctx context.Context, work *workv1.ManifestWork, s *state) error {
 	a.memory.look(s)
+	manifests := remembered(work)
 	c, err := a.objects.as(work.Spec.Executor)
 	if err != nil {
-		s.nextStatus = time.Now().Add(a.options.StatusInterval)
-		return nil // the apply round has said so
+		for _, m := range manifests {
+			m.unread = err
+		}
+		return a.tell(ctx, work, s, manifests)
 	}
-	manifests := remembered(work)
 	a.read(ctx, c, manifests)
 	if s.failures == 0 && slices.ContainsFunc(manifests, (*manifest).lost) {
 		s.nextApply = earliest(s.nextApply, time.Now().Add(writeGap)) // mending sooner than the contract asks is allowed

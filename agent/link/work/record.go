@@ -107,7 +107,7 @@ func compareResources(a, b workv1.AppliedManifestResourceMeta) int {
 // reference is the owner reference of what record stands for. OCM-15.2
 func reference(record *workv1.AppliedManifestWork) *metav1.OwnerReference {
 	return &metav1.OwnerReference{
-		APIVersion: workv1.SchemeGroupVersion.String(), Kind: recordKind, Name: record.Name, UID: record.UID,
+		APIVersion: workv1.GroupVersion.String(), Kind: recordKind, Name: record.Name, UID: record.UID,
 	}
 }
 

@@ -31,7 +31,7 @@ func judge(live *unstructured.Unstructured, uid string, record *workv1.AppliedMa
 	owners := live.GetOwnerReferences()
 	ours, others := false, false
 	for _, o := range owners {
-		if o.Kind != recordKind || o.APIVersion != workv1.SchemeGroupVersion.String() {
+		if o.Kind != recordKind || o.APIVersion != workv1.GroupVersion.String() {
 			continue
 		}
 		if o.UID == record.UID {
