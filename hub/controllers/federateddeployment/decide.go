@@ -96,11 +96,12 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, _ time.Tim
 	if err := plan.revise(obj, seen); err != nil {
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonInvalidSpec, message: err.Error()}}}
 	}
+	of := bySubset(seen.works)
 	for i, subset := range obj.Spec.Topology.Subsets {
-		plan.spread(obj, seen, share{index: i, name: subset.Name, replicas: replicas[i], partition: partition(obj, subset.Name, replicas[i])})
+		plan.spread(obj, seen, of[subset.Name], share{index: i, name: subset.Name, replicas: replicas[i], partition: partition(obj, subset.Name, replicas[i])})
 	}
 	if len(plan.problems) == 0 { // while something in the spec is at fault, nothing that runs is removed
-		plan.clear(seen)
+		plan.clear(of)
 	}
 	return plan
 }
@@ -198,13 +199,13 @@ func sameData(a, b []byte) bool {
 }
 
 // spread brings a share to its cluster: a work is made, changed or left alone. What cannot be brought anywhere keeps
-// running as and where it runs.
-func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, s share) {
+// running as and where it runs. The works are the subset's.
+func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []work, s share) {
 	subset := obj.Spec.Topology.Subsets[s.index]
-	name, trouble := place(s.index, subset, seen.works, seen.clusters)
+	name, trouble := place(s.index, subset, works, seen.clusters)
 	if trouble == nil {
 		s.cluster = name
-		trouble = inTheWay(obj, subset, name, seen)
+		trouble = inTheWay(obj, subset, name, seen.strangers[subset.Name], works)
 	}
 	var want *workv1.ManifestWork
 	if trouble == nil {
@@ -220,14 +221,12 @@ func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, s share) {
 		return
 	}
 	var here *work
-	for i, w := range seen.works {
-		switch {
-		case w.subset() != s.name:
-		case w.cluster() == name && w.live.Name == want.Name:
-			here = &seen.works[i]
-		default:
-			s.from = w.cluster()
+	for i, w := range works {
+		if w.cluster() == name && w.live.Name == want.Name {
+			here = &works[i]
+			continue
 		}
+		s.from = w.cluster()
 	}
 	p.shares = append(p.shares, s)
 	switch {
@@ -240,9 +239,9 @@ func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, s share) {
 }
 
 // inTheWay says who has a name that the subset needs.
-func inTheWay(obj *v1alpha1.FederatedDeployment, subset v1alpha1.Subset, cluster string, seen facts) *problem {
+func inTheWay(obj *v1alpha1.FederatedDeployment, subset v1alpha1.Subset, cluster string, strangers []*workv1.ManifestWork, works []work) *problem {
 	name := workName(obj.Namespace, obj.Name, subset.Name)
-	for _, other := range seen.strangers[subset.Name] {
+	for _, other := range strangers {
 		if other.Namespace != cluster {
 			continue
 		}
@@ -251,7 +250,7 @@ func inTheWay(obj *v1alpha1.FederatedDeployment, subset v1alpha1.Subset, cluster
 				"ManifestWork %s/%s is there and was not made for this FederatedDeployment, so it is left alone and subset %q waits; delete it, or rename the subset",
 				cluster, name, subset.Name)}
 		}
-		if older(other, seen.works, subset.Name, cluster) {
+		if older(other, works, cluster) {
 			return &problem{reason: v1alpha1.ReasonWorkRefused, subset: subset.Name, message: fmt.Sprintf(
 				"spec.topology.subsets: workload %s of subset %q is already made on %s for FederatedDeployment %s, subset %s; rename the subset",
 				workloadName(obj.Name, subset.Name), subset.Name, cluster, other.Labels[v1alpha1.LabelFederatedDeployment], other.Labels[v1alpha1.LabelSubset])}
@@ -261,9 +260,9 @@ func inTheWay(obj *v1alpha1.FederatedDeployment, subset v1alpha1.Subset, cluster
 }
 
 // older lets whoever was first keep a workload that two would make.
-func older(other *workv1.ManifestWork, works []work, subset, cluster string) bool {
+func older(other *workv1.ManifestWork, works []work, cluster string) bool {
 	for _, w := range works {
-		if w.subset() == subset && w.cluster() == cluster {
+		if w.cluster() == cluster {
 			return cmp.Or(other.CreationTimestamp.Compare(w.live.CreationTimestamp.Time), cmp.Compare(other.UID, w.live.UID)) < 0
 		}
 	}
@@ -283,17 +282,21 @@ func difference(w work, want *workv1.ManifestWork, s share) string {
 
 // clear removes the works of subsets that are no longer in the spec, and those left behind in another cluster once the
 // new one has been applied.
-func (p *Plan) clear(seen facts) {
-	for _, w := range seen.works {
-		if w.leaving() {
-			continue
-		}
-		i := slices.IndexFunc(p.shares, func(s share) bool { return s.name == w.subset() })
-		switch {
-		case i < 0:
-			p.remove = append(p.remove, removal{work: w, why: "the subset is no longer in the spec"})
-		case w.cluster() != p.shares[i].cluster && arrived(seen.works, p.shares[i]):
-			p.remove = append(p.remove, removal{work: w, why: "the subset has moved to " + p.shares[i].cluster})
+func (p *Plan) clear(works map[string][]work) {
+	wanted := make(map[string]share, len(p.shares))
+	for _, s := range p.shares {
+		wanted[s.name] = s
+	}
+	for _, subset := range slices.Sorted(maps.Keys(works)) {
+		s, asked := wanted[subset]
+		for _, w := range works[subset] {
+			switch {
+			case w.leaving():
+			case !asked:
+				p.remove = append(p.remove, removal{work: w, why: "the subset is no longer in the spec"})
+			case w.cluster() != s.cluster && arrived(works[subset], s):
+				p.remove = append(p.remove, removal{work: w, why: "the subset has moved to " + s.cluster})
+			}
 		}
 	}
 }
@@ -301,6 +304,6 @@ func (p *Plan) clear(seen facts) {
 // arrived says that a subset's work has been applied where it is wanted.
 func arrived(works []work, s share) bool {
 	return slices.ContainsFunc(works, func(w work) bool {
-		return w.subset() == s.name && w.cluster() == s.cluster && !w.leaving() && w.applied() && w.carried.content == s.content
+		return w.cluster() == s.cluster && !w.leaving() && w.applied() && w.carried.content == s.content
 	})
 }

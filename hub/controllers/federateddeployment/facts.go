@@ -31,6 +31,15 @@ type facts struct {
 	revisions []appsv1.ControllerRevision
 }
 
+// bySubset groups works by the subset that they carry.
+func bySubset(works []work) map[string][]work {
+	groups := make(map[string][]work, len(works))
+	for _, w := range works {
+		groups[w.subset()] = append(groups[w.subset()], w)
+	}
+	return groups
+}
+
 // work is a ManifestWork of ours. The live object is shared with the cache: read only.
 type work struct {
 	live *workv1.ManifestWork

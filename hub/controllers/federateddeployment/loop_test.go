@@ -525,3 +525,43 @@ func TestAMalformedObjectIsTold(t *testing.T) {
 		t.Errorf("got %+v", stalled)
 	}
 }
+
+// A revision that a round before us made, and that the cache does not show yet, serves as well.
+func TestARevisionThatIsThereAlreadyServes(t *testing.T) {
+	h := newHub(t)
+	obj := web()
+	plan := decide(obj, blank(obj))
+	s := &steps{hub: h.hub, live: h.live}
+	for range 2 {
+		if err := s.keepRevision(context.Background(), plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all appsv1.ControllerRevisionList
+	if err := h.hub.List(context.Background(), &all); err != nil || len(all.Items) != 1 {
+		t.Errorf("%d revisions, %v", len(all.Items), err)
+	}
+}
+
+// WL-5.6: rolling back renumbers, and what is over the limit goes.
+func TestHistoryOnTheHub(t *testing.T) {
+	h := started(t, func(o *v1alpha1.FederatedDeployment) { o.Spec.RevisionHistoryLimit = new(int32(1)) })
+	first := h.web().Status.UpdateRevision
+	h.change(image("web:v2"))
+	h.rounds(1)
+	second := h.web().Status.UpdateRevision
+	h.change(image("web:v1"))
+	writes, err := h.round()
+	if err != nil || !slices.Contains(writes, "patch shop/"+first) {
+		t.Errorf("wrote %v, %v", writes, err)
+	}
+	again := &appsv1.ControllerRevision{}
+	if err := h.hub.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: first}, again); err != nil || again.Revision != 3 {
+		t.Errorf("revision %s has number %d, %v", first, again.Revision, err)
+	}
+	h.rounds(2) // works and status speak of the first again, so nobody needs the second
+	err = h.hub.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: second}, again)
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("revision %s is still there: %v", second, err)
+	}
+}

@@ -57,7 +57,8 @@ func (s *steps) lastLook(ctx context.Context, obj *v1alpha1.FederatedDeployment,
 // clustersFor reads the clusters that are used, and all of them while a subset looks for one.
 func (s *steps) clustersFor(ctx context.Context, obj *v1alpha1.FederatedDeployment, works []work) (map[string]cluster, error) {
 	clusters := map[string]cluster{}
-	search := func(subset v1alpha1.Subset) bool { return searches(subset, works) }
+	of := bySubset(works)
+	search := func(subset v1alpha1.Subset) bool { return searches(subset, of[subset.Name]) }
 	if slices.ContainsFunc(obj.Spec.Topology.Subsets, search) {
 		var all clusterv1.ManagedClusterList
 		if err := s.hub.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {

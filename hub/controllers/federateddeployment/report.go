@@ -61,17 +61,14 @@ func (s *steps) Report(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan,
 // linesOf are in the order of the spec; subsets that are on their way out follow.
 func linesOf(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan) []line {
 	var all []line
-	reported := map[*workv1.ManifestWork]bool{}
+	reported, of := map[*workv1.ManifestWork]bool{}, bySubset(seen.works)
 	for _, s := range plan.shares {
 		subset := obj.Spec.Topology.Subsets[s.index]
 		l := line{SubsetStatus: v1alpha1.SubsetStatus{
 			Name: s.name, Cluster: s.cluster, Zone: zoneOf(subset), DesiredReplicas: s.replicas, Partition: s.partition,
 			WorkName: workName(obj.Namespace, obj.Name, s.name),
 		}}
-		for _, w := range seen.works {
-			if w.subset() != s.name {
-				continue
-			}
+		for _, w := range of[s.name] {
 			reported[w.live] = true
 			if w.cluster() == s.cluster || s.cluster == "" && l.Cluster == "" {
 				l.tell(w, s.content, seen.clusters[w.cluster()])

@@ -13,7 +13,7 @@ import (
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
-// named is how many clusters a message names before it counts.
+// namedClusters is how many clusters a message names before it counts.
 const namedClusters = 5
 
 // choiceOf says how a subset asks for its cluster. A subset that has a work stays in its cluster while it asks the same
@@ -28,7 +28,7 @@ func choiceOf(s v1alpha1.Subset) string {
 	return "zones"
 }
 
-// place finds the one cluster that a subset lives in, or says why there is none.
+// place finds the one cluster that a subset lives in, or says why there is none. The works are the subset's.
 func place(index int, s v1alpha1.Subset, works []work, clusters map[string]cluster) (string, *problem) {
 	name, problem := s.Cluster, (*problem)(nil)
 	if name == "" {
@@ -48,7 +48,7 @@ func place(index int, s v1alpha1.Subset, works []work, clusters map[string]clust
 func settled(s v1alpha1.Subset, works []work) string {
 	var newest *work
 	for i, w := range works {
-		if w.subset() != s.Name || w.leaving() || w.live.Annotations[annotationChoice] != choiceOf(s) {
+		if w.leaving() || w.live.Annotations[annotationChoice] != choiceOf(s) {
 			continue
 		}
 		if newest == nil || newest.live.CreationTimestamp.Before(&w.live.CreationTimestamp) {
@@ -163,7 +163,7 @@ func zoneOf(s v1alpha1.Subset) string {
 	return ""
 }
 
-// searches says that the subset's cluster can only be found among all clusters.
+// searches says that the cluster of the subset, which has these works, can only be found among all clusters.
 func searches(s v1alpha1.Subset, works []work) bool {
 	return s.Cluster == "" && settled(s, works) == ""
 }

@@ -1,6 +1,7 @@
 package federateddeployment
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -153,6 +154,9 @@ func sameManifests(a, b []workv1.Manifest) bool {
 		return false
 	}
 	for i := range a {
+		if bytes.Equal(a[i].Raw, b[i].Raw) {
+			continue
+		}
 		x, err := meaning(a[i])
 		if err != nil {
 			return false
