@@ -31,7 +31,7 @@ func untilSignal() int {
 }
 
 func run(ctx context.Context, args []string, out, complaints io.Writer) int {
-	c := root()
+	c := root() //nolint:contextcheck // commands get theirs from ExecuteContext
 	c.SetArgs(args)
 	c.SetOut(out)
 	c.SetErr(complaints)
