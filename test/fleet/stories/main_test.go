@@ -13,8 +13,10 @@ import (
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
 	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
@@ -29,6 +31,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(klog.Background())
 	fleet.Main(m, fleet.Config{Name: "stories", Clusters: []fleet.Cluster{
 		{Name: system.HubCluster},
 		{Name: east, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "a", Region: "e"}, {Zone: "b", Region: "e"}}},

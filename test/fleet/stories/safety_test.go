@@ -72,14 +72,25 @@ func TestMembersHealWhileTheHubIsGone(t *testing.T) {
 	east1, west1 := uids(w.pods(east)), uids(w.pods(west))
 
 	back()
+	// A new wish must reach the members and come back as status: both ends are connected again.
 	began := time.Now()
-	w.change(d, func(d *appsv1alpha1.FederatedDeployment) {
-		metav1.SetMetaDataAnnotation(&d.ObjectMeta, "seen", "again")
-	})
+	w.change(d, func(d *appsv1alpha1.FederatedDeployment) { d.Spec.Replicas = new(int32(7)) })
 	w.ready(d)
-	t.Logf("the status was right %s after the hub was back", time.Since(began).Round(100*time.Millisecond))
-	if !slices.Equal(uids(w.pods(east)), east1) || !slices.Equal(uids(w.pods(west)), west1) {
-		t.Error("pods were made anew when the hub came back")
+	took := time.Since(began).Round(100 * time.Millisecond)
+	t.Logf("7 replicas were ready, and the status said so, %s after the hub was back", took)
+	if took > time.Minute {
+		t.Errorf("it took %s until the status was right again", took)
+	}
+	if d.Status.ReadyReplicas != 7 {
+		t.Errorf("%d ready replicas, want 7", d.Status.ReadyReplicas)
+	}
+	for member, was := range map[string][]types.UID{east: east1, west: west1} {
+		now := uids(w.pods(member))
+		for _, uid := range was {
+			if !slices.Contains(now, uid) {
+				t.Errorf("a pod on %s was made anew when the hub came back", member)
+			}
+		}
 	}
 }
 
