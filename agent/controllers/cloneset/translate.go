@@ -174,14 +174,11 @@ func (p *plan) compare(existing []appsv1.ControllerRevision, facts []podset.Pod)
 }
 
 func (p *plan) change(from, to *appsv1.ControllerRevision) (inplace.Spec, bool, error) {
-	before, err := revision.Template(from.Data.Raw)
-	if err != nil {
-		p.unfit = fmt.Sprintf("revision %s cannot be read", from.Name)
+	before, known := templateOf(from)
+	after, asked := templateOf(to)
+	if !known || !asked {
+		p.unfit = fmt.Sprintf("revision %s or %s cannot be read", from.Name, to.Name)
 		return inplace.Spec{}, false, nil
-	}
-	after, err := revision.Template(to.Data.Raw)
-	if err != nil {
-		return inplace.Spec{}, false, fmt.Errorf("read revision %s: %w", to.Name, err)
 	}
 	change, err := inplace.Diff(before, after, p.label(to.Name))
 	if no, ok := errors.AsType[*inplace.NotPossible](err); ok {
@@ -193,6 +190,11 @@ func (p *plan) change(from, to *appsv1.ControllerRevision) (inplace.Spec, bool, 
 	}
 	change.GraceSeconds = p.set.Spec.UpdateStrategy.InPlaceUpdateStrategy.GracePeriodSeconds
 	return change, true, nil
+}
+
+func templateOf(r *appsv1.ControllerRevision) (*corev1.PodTemplateSpec, bool) {
+	template, err := revision.Template(r.Data.Raw)
+	return template, err == nil
 }
 
 // needsOtherClaims keeps pods from being updated in place onto claims they do not have. // WL-1.6
