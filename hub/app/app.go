@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 	"github.com/flotilla-project/flotilla/hub/controllers/federateddeployment"
@@ -27,6 +31,7 @@ var controllers = []struct {
 		return join.Register(m, join.Options{
 			AutoApproval:      o.gates.Enabled(ManagedClusterAutoApproval),
 			AutoApprovedUsers: o.AutoApprovedCSRUsers,
+			ResourceCleanup:   o.gates.Enabled(ResourceCleanup),
 		})
 	}},
 	{"health", func(m ctrl.Manager, _ *Options) error { return health.Register(m, health.Options{}) }},
@@ -55,6 +60,13 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
+// watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.
+func watched() map[client.Object]cache.ByObject {
+	return map[client.Object]cache.ByObject{
+		&coordinationv1.Lease{}: {Field: fields.OneTermEqualSelector("metadata.name", "managed-cluster-lease")},
+	}
+}
+
 // Run is the hub, until ctx ends.
 func Run(ctx context.Context, o *Options) error {
 	cfg, err := manager.Config(o.Kubeconfig)
@@ -65,6 +77,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	o.Manager.Watch = watched()
 	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-hub", o.Manager)
 	if err != nil {
 		return err

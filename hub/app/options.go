@@ -15,6 +15,10 @@ import (
 // --auto-approved-csr-users names (OCM-3.4). Off: whoever joins is looked at once.
 const ManagedClusterAutoApproval featuregate.Feature = "ManagedClusterAutoApproval"
 
+// ResourceCleanup deletes works and add-ons of a ManagedCluster that is deleted (OCM-7.2), and with the works what they
+// put on the member. OCM has it on; here whoever removes a cluster says so first.
+const ResourceCleanup featuregate.Feature = "ResourceCleanup"
+
 // Options are the flags of the hub.
 type Options struct {
 	// Kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses.
@@ -34,6 +38,7 @@ func NewOptions() (*Options, error) {
 	gates := featuregate.NewFeatureGate()
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
 		ManagedClusterAutoApproval: {Default: false, PreRelease: featuregate.Alpha},
+		ResourceCleanup:            {Default: false, PreRelease: featuregate.Beta},
 	})
 	return &Options{
 		Controllers: []string{"*"},

@@ -197,7 +197,7 @@ func (f federation) report(cluster, subset string, notReady int64, more ...workv
 		object := workload(w)
 		n, _, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
 		values := append([]workv1.FeedbackValue{
-			{Name: "content", Value: workv1.FieldValue{Type: workv1.String, String: new(object.GetAnnotations()[federateddeployment.AnnotationContent])}},
+			{Name: "content", Value: workv1.FieldValue{Type: workv1.String, String: new(object.GetAnnotations()[appsv1alpha1.AnnotationContent])}},
 			number("generation", w.Generation), number("observedGeneration", w.Generation), number("replicas", n), number("availableReplicas", n-notReady),
 			number("readyReplicas", n-notReady), number("updatedReplicas", n), number("updatedReadyReplicas", n-notReady),
 		}, more...)

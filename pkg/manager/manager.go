@@ -42,6 +42,8 @@ type Options struct {
 	Burst int
 	// Workers is the number of objects of a kind reconciled at a time, by "Kind.group".
 	Workers map[string]int
+	// Watch narrows what the cache holds of a kind; no flag sets it.
+	Watch map[client.Object]cache.ByObject
 	// CacheSyncTimeout is how long a controller waits for its first lists.
 	CacheSyncTimeout time.Duration
 }
@@ -80,7 +82,7 @@ func (o *Options) Validate() (problems []error) {
 func New(cfg *rest.Config, scheme *runtime.Scheme, log logr.Logger, userAgent string, o Options) (ctrl.Manager, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst, cfg.UserAgent = o.QPS, o.Burst, userAgent
-	cached := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+	cached := cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: o.Watch}
 	if o.Namespace != "" {
 		cached.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
 	}

@@ -15,6 +15,12 @@ const (
 const (
 	// AnnotationRevision is the revision of the template that a ManifestWork carries.
 	AnnotationRevision = "apps.flotilla.dev/revision"
+	// AnnotationClusterChoice is how the cluster of a ManifestWork was chosen. As long as the user asks the same way, the
+	// subset stays where it is.
+	AnnotationClusterChoice = "apps.flotilla.dev/cluster-choice"
+	// AnnotationContent is on the workload of a member: a hash of all that the hub asked for but replicas and partition.
+	// Pods count as updated only when the member spoke of the content that is wanted now.
+	AnnotationContent = "apps.flotilla.dev/content"
 	// AnnotationConfirmRemoval lets a held removal go on. Its value is the name of the object it stands on, or,
 	// on a cluster namespace, the name of that namespace.
 	AnnotationConfirmRemoval = "flotilla.dev/confirm-removal"
@@ -60,6 +66,8 @@ const (
 	ReasonAllocationFailed = "AllocationFailed"
 	// ReasonWorkRefused: a work could not be written or applied.
 	ReasonWorkRefused = "WorkRefused"
+	// ReasonRemovalHeld: a member removes nothing until somebody confirms it.
+	ReasonRemovalHeld = "RemovalHeld"
 	// ReasonRolloutStuck: updated pods do not become ready and use up the budget.
 	ReasonRolloutStuck = "RolloutStuck"
 	// ReasonRemoving: the object is being deleted and waits for clusters to remove its workloads.

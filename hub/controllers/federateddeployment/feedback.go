@@ -5,10 +5,6 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 )
 
-// AnnotationContent is on the workload of a member: a hash of all that the hub asked for but replicas and partition.
-// It comes back with the feedback, so numbers are never taken for those of a template that has not arrived yet.
-const AnnotationContent = "apps.flotilla.dev/content"
-
 // Names of the values that agents feed back.
 const (
 	valueContent           = "content"

@@ -164,6 +164,8 @@ func (l *line) explain(plan Plan, s share, seen facts) {
 		}
 	case l.UpdatedReadyReplicas < s.replicas-s.partition:
 		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name, at, l.UpdatedReadyReplicas, s.replicas-s.partition)
+	case l.AvailableReplicas < s.replicas:
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas available, the others are ready since too short a time", s.name, at, l.AvailableReplicas, s.replicas)
 	}
 	if s.from != "" {
 		l.waits = fmt.Sprintf("subset %s is moving from %s to %s", s.name, s.from, s.cluster)
@@ -297,7 +299,7 @@ func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted err
 		v.ready = said(condition.Ready, false, v1alpha1.ReasonRemoving, message)
 		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonRemoving, message)
 		if why := collect(lines, func(l line) string { return l.refused }); len(why) > 0 {
-			v.stalled = said(condition.Stalled, true, v1alpha1.ReasonRemoving, tell(why))
+			v.stalled = said(condition.Stalled, true, v1alpha1.ReasonRemovalHeld, tell(why))
 		}
 		return v
 	}

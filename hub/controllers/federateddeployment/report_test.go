@@ -64,6 +64,11 @@ var reports = map[string]report{
 		was: web(), obj: web(replicas(4)), want: "4 10 10 10 10 0 2/2",
 		ready: "False Progressing: subset a on east has 2 replicas and shall have 1; subset b on east has 3 replicas and shall have 1; subset c on west has 5 replicas and shall have 2",
 	},
+	"ready for less than minReadySeconds is not ready yet": {
+		was: web(), obj: web(), seen: func(f facts) facts { return reported(f, "c", map[string]any{valueAvailable: 4}) },
+		want:  "10 10 10 10 10 0 2/2",
+		ready: "False Progressing: subset c on west has 4 of 5 replicas available, the others are ready since too short a time",
+	},
 	"a silent cluster's numbers are not confirmed": {
 		was: web(), obj: web(), seen: func(f facts) facts { return with1(f, "west", silent) },
 		want: "10 5 5 5 5 5 1/2", ready: "Unknown ClusterSilent: 5 replicas on west unconfirmed since 2026-11-23T12:03:04Z",
@@ -139,7 +144,7 @@ var reports = map[string]report{
 	},
 	"a removal that the member's brake holds is for a user to confirm": {
 		was: web(), obj: web(deleting), seen: heldOnWest, want: "0 10 10 0 0 0 2/2",
-		more: map[string]string{condition.Stalled: "True Removing: subset c on west: annotate this work"},
+		more: map[string]string{condition.Stalled: "True RemovalHeld: subset c on west: annotate this work"},
 	},
 	"a work that somebody deleted is not as good as there": {
 		was: web(), obj: web(), seen: func(f facts) facts {

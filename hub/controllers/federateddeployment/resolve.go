@@ -48,7 +48,7 @@ func place(index int, s v1alpha1.Subset, works []work, clusters map[string]clust
 func settled(s v1alpha1.Subset, works []work) string {
 	var newest *work
 	for i, w := range works {
-		if w.leaving() || w.live.Annotations[annotationChoice] != choiceOf(s) {
+		if w.leaving() || w.live.Annotations[v1alpha1.AnnotationClusterChoice] != choiceOf(s) {
 			continue
 		}
 		if newest == nil || newest.live.CreationTimestamp.Before(&w.live.CreationTimestamp) {

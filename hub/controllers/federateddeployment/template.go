@@ -113,7 +113,7 @@ func workload(obj *v1alpha1.FederatedDeployment, template map[string]any, revisi
 	if content, err = hash(object); err != nil {
 		return nil, "", err
 	}
-	annotations[AnnotationContent] = content
+	annotations[v1alpha1.AnnotationContent] = content
 	metadata["annotations"] = anyOf(annotations)
 	spec["replicas"] = int64(s.replicas)
 	if k.partition != nil {

@@ -189,10 +189,10 @@ func TestWorkload(t *testing.T) {
 				t.Fatal(err)
 			}
 			annotations := got["metadata"].(map[string]any)["annotations"].(map[string]any)
-			if content == "" || annotations[AnnotationContent] != content {
+			if content == "" || annotations[v1alpha1.AnnotationContent] != content {
 				t.Errorf("content %q is not on the object: %v", content, annotations)
 			}
-			delete(annotations, AnnotationContent)
+			delete(annotations, v1alpha1.AnnotationContent)
 			if d := cmp.Diff(decoded(t, tc.want), got); d != "" {
 				t.Error(d)
 			}

@@ -19,10 +19,6 @@ import (
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
-// annotationChoice is on a work: how its cluster was chosen. As long as the user asks for the same, the subset stays
-// where it is, whatever clusters say of themselves.
-const annotationChoice = "apps.flotilla.dev/cluster-choice"
-
 // maxWorkName leaves room for what agents add to make a name on the member (OCM-9.4).
 const maxWorkName = 150
 
@@ -61,7 +57,7 @@ func manifestWork(obj *v1alpha1.FederatedDeployment, template map[string]any, re
 				v1alpha1.LabelFederatedDeploymentUID:       string(obj.UID),
 				v1alpha1.LabelSubset:                       subset.Name,
 			},
-			Annotations: map[string]string{v1alpha1.AnnotationRevision: revision, annotationChoice: choiceOf(subset)},
+			Annotations: map[string]string{v1alpha1.AnnotationRevision: revision, v1alpha1.AnnotationClusterChoice: choiceOf(subset)},
 		},
 		Spec: workv1.ManifestWorkSpec{
 			Workload: workv1.ManifestsTemplate{Manifests: manifests},
@@ -121,7 +117,7 @@ func read(w *workv1.ManifestWork) carried {
 		replicas, _, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
 		return carried{
 			group: schema.FromAPIVersionAndKind(object.GetAPIVersion(), "").Group, kind: object.GetKind(), name: object.GetName(),
-			replicas: int32(replicas), content: object.GetAnnotations()[AnnotationContent],
+			replicas: int32(replicas), content: object.GetAnnotations()[v1alpha1.AnnotationContent],
 		}
 	}
 	return carried{}
