@@ -83,7 +83,9 @@ func (s *session) run(ctx context.Context) error {
 	group.Go(func() error { return s.seen.Start(ctx) })
 	group.Go(func() error { return s.watchCluster(ctx) })
 	group.Go(func() error { return s.guard(ctx) })
-	quietly(func(ctx context.Context) { heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats) })
+	quietly(func(ctx context.Context) {
+		heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats, s.conn.gate.Await)
+	})
 	quietly(s.reporter().Run)
 	quietly(s.rotator().Run)
 	quietly(func(ctx context.Context) {

@@ -47,8 +47,12 @@ func Of(cluster *clusterv1.ManagedCluster) Beat {
 	}
 }
 
+// Await blocks while the hub does not answer and reports whether it had to.
+type Await func(ctx context.Context) bool
+
 // Run renews the lease of cluster through hub as the latest beat says, until ctx ends. A changed beat starts anew.
-func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Beat) {
+// After an outage the lease is the first thing renewed: until then the hub holds this cluster for dead.
+func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Beat, hubAnswers Await) {
 	var beat Beat
 	var due <-chan time.Time
 	failed := time.Duration(0)
@@ -65,10 +69,12 @@ func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Be
 				due = time.After(0)
 			}
 		case <-due:
-			err := renew(ctx, hub, cluster)
-			if err != nil && ctx.Err() == nil {
+			if err := renew(ctx, hub, cluster); err != nil && ctx.Err() == nil {
+				logf.FromContext(ctx).Error(err, "Lease not renewed, will try again")
 				failed = min(max(2*failed, retryFirst), beat.Period)
-				logf.FromContext(ctx).Error(err, "Lease not renewed, will try again", "after", failed.String())
+				if hubAnswers(ctx) {
+					failed = retryFirst / 2
+				}
 				due = time.After(wait.Jitter(failed, jitter))
 				continue
 			}

@@ -39,6 +39,7 @@ type world struct {
 	renewals []time.Time
 	creates  int
 	fail     bool
+	back     chan struct{} // closed when the hub answers again; nil: it does
 }
 
 func start(t *testing.T) *world {
@@ -62,7 +63,17 @@ func start(t *testing.T) *world {
 			return c.Create(ctx, o, opts...)
 		},
 	})
-	go Run(t.Context(), hub, "east", w.beats)
+	go Run(t.Context(), hub, "east", w.beats, func(ctx context.Context) bool {
+		if w.back == nil {
+			return false
+		}
+		select {
+		case <-w.back:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
 	return w
 }
 
@@ -127,6 +138,24 @@ func TestAnOutageIsTriedMoreAndMoreSeldom(t *testing.T) {
 		<-time.After(10 * time.Minute)
 		if got := len(w.renewals) - n; got < 7 || got > 11 {
 			t.Errorf("%d renewals in 10 minutes after the outage", got)
+		}
+	})
+}
+
+func TestTheLeaseIsRenewedAsSoonAsTheHubIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.fail, w.back = true, make(chan struct{})
+		w.beats <- Beat{Accepted: true, Period: time.Minute}
+		<-time.After(time.Hour)
+		if len(w.renewals) != 1 {
+			t.Errorf("%d tries while the hub was known to be away", len(w.renewals))
+		}
+		w.fail = false
+		close(w.back)
+		<-time.After(time.Second)
+		if len(w.renewals) != 2 {
+			t.Errorf("not renewed within a second of the hub's return")
 		}
 	})
 }

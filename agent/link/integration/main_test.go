@@ -4,12 +4,17 @@
 package integration
 
 import (
+	"os"
 	"testing"
+
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/flotilla-project/flotilla/test/fleet"
 )
 
 func TestMain(m *testing.M) {
+	logf.SetLogger(zap.New(zap.WriteTo(os.Stderr)))
 	fleet.Main(m, fleet.Config{
 		Name:     "link",
 		Clusters: []fleet.Cluster{{Name: "hub"}, {Name: "member", ControlPlaneOnly: true}},

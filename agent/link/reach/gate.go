@@ -95,6 +95,14 @@ func (g *Gate) Open() bool {
 	}
 }
 
+// Await returns when requests pass, and reports whether they did not before; false also when ctx ended first.
+func (g *Gate) Await(ctx context.Context) bool {
+	if g.Open() {
+		return false
+	}
+	return g.wait(ctx) == nil
+}
+
 func (g *Gate) state() chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -44,6 +44,12 @@ func ask(ctx context.Context, g *Gate) error {
 	return err
 }
 
+func timeout(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func TestAnOutageCostsEachOperationOneTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
@@ -55,6 +61,9 @@ func TestAnOutageCostsEachOperationOneTry(t *testing.T) {
 		s.down.Store(true)
 		if err := ask(t.Context(), g); err == nil || g.Open() {
 			t.Fatal("a hub that does not answer left the gate open")
+		}
+		if g.Await(timeout(t, time.Second)) {
+			t.Error("a hub that is away was awaited")
 		}
 		tries := s.others.Load()
 		var back atomic.Int32
@@ -76,6 +85,9 @@ func TestAnOutageCostsEachOperationOneTry(t *testing.T) {
 		<-time.After(7 * time.Second)
 		if back.Load() != 50 {
 			t.Errorf("%d of 50 operations went on within seconds", back.Load())
+		}
+		if g.Await(t.Context()) {
+			t.Error("a hub that answers had to be awaited")
 		}
 	})
 }

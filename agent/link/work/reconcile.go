@@ -59,6 +59,9 @@ func (a *Agent) reconcile(ctx context.Context, name string) (time.Duration, erro
 	if err != nil {
 		return backoff(failFirst, failMost, s.failures), err
 	}
+	if a.memory.isTouched(s) { // changed meanwhile, or the hub could not be told
+		return writeGap, nil
+	}
 	return max(time.Until(earliest(s.nextApply, s.nextStatus)), time.Millisecond), nil
 }
 
