@@ -30,6 +30,8 @@ var controllers = []struct {
 			ShortHash:               o.gates.Enabled(CloneSetShortHash),
 			PartitionRollback:       o.gates.Enabled(CloneSetPartitionRollback),
 			PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate),
+			RecreateOnClaimChange:   o.gates.Enabled(RecreateOnClaimChange),
+			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 		})
 	}},
 }

@@ -22,6 +22,8 @@ const (
 	CloneSetPartitionRollback featuregate.Feature = "CloneSetPartitionRollback"
 	// PreparingUpdateAsUpdate counts pods that prepare for their update as updated when scaling (WL-1.8).
 	PreparingUpdateAsUpdate featuregate.Feature = "PreparingUpdateAsUpdate"
+	// RecreateOnClaimChange recreates pods instead of updating them in place when the claim templates changed (WL-1.6).
+	RecreateOnClaimChange featuregate.Feature = "RecreatePodWhenChangeVCTInCloneSetGate"
 )
 
 // Options are the flags of the agent.
@@ -32,6 +34,8 @@ type Options struct {
 	Controllers []string
 	// CloneSetWorkers is the number of CloneSets reconciled at a time (NP-11.1).
 	CloneSetWorkers int
+	// ExcludePreparingDelete leaves pods that wait for their preDelete hook out of what a CloneSet has (WL-1.8).
+	ExcludePreparingDelete bool
 	// Manager is what hub and agent share.
 	Manager manager.Options
 	// Link is what the agent needs to know of its hub.
@@ -45,7 +49,7 @@ func NewOptions() (*Options, error) {
 	gates := featuregate.NewFeatureGate()
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
-		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off,
+		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off,
 	})
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()
@@ -67,6 +71,8 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig of the member cluster; empty is the pod's service account, or what kubectl uses")
 	flags.StringSliceVar(&o.Controllers, "controllers", o.Controllers, `controllers to run: names, "*" for all, "-name" for all but one`)
 	flags.IntVar(&o.CloneSetWorkers, "cloneset-workers", o.CloneSetWorkers, "CloneSets reconciled at a time; --workers=CloneSet.apps.kruise.io=N wins")
+	flags.BoolVar(&o.ExcludePreparingDelete, "cloneset-scaling-exclude-preparing-delete", o.ExcludePreparingDelete,
+		"leave pods that wait for their preDelete hook out when CloneSets scale")
 	o.gates.AddFlag(flags)
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)

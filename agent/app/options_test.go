@@ -50,7 +50,7 @@ func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
 
 // WL-0.3
 func TestGatesHaveTheNamesAndDefaultsOfTheContract(t *testing.T) {
-	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false} {
+	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false, "RecreatePodWhenChangeVCTInCloneSetGate": false} {
 		if got := parse(t).gates.Enabled(gate); got != want {
 			t.Errorf("%s is %v by default", gate, got)
 		}
