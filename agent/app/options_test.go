@@ -22,6 +22,7 @@ func parse(t *testing.T, args ...string) *Options {
 	return o
 }
 
+// NP-11.1
 func TestDefaultsAreValidAndListenNowhere(t *testing.T) {
 	o := parse(t)
 	if problems := o.Validate(); len(problems) != 0 {

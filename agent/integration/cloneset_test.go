@@ -39,7 +39,7 @@ func uids(pods []corev1.Pod) map[string]string {
 	return all
 }
 
-func TestCloneSetFromNothingToAnotherImage(t *testing.T) {
+func TestCloneSetFromNothingToAnotherImage(t *testing.T) { // WL-0.2, WL-1.18
 	w := newWorld(t)
 	w.kubelet(always)
 	count, _ := w.agent()

@@ -307,7 +307,7 @@ func TestRecreateMarksOnly(t *testing.T) { // WL-1.13
 	}
 }
 
-func TestDeleteTakesWhatWasSeen(t *testing.T) {
+func TestDeleteTakesWhatWasSeen(t *testing.T) { // WL-0.7
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data-web-x", UID: "claim"}}
 	s := newStage(t, apiPod("web-x"), apiPod("web-y", func(p *corev1.Pod) { p.UID = "y" }), claim)
 	s.set.Claims = func(slot string) []*corev1.PersistentVolumeClaim {
@@ -355,7 +355,7 @@ func TestCreateMakesClaimsFirst(t *testing.T) { // WL-1.9
 	}
 }
 
-func TestCreateTwiceMakesOne(t *testing.T) {
+func TestCreateTwiceMakesOne(t *testing.T) { // WL-0.7
 	s := newStage(t)
 	if err := s.act(creates("x", "y")); err != nil {
 		t.Fatal(err)

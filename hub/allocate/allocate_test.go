@@ -114,7 +114,7 @@ var specifics = map[string]example{
 	},
 }
 
-// WL-5.5.2
+// WL-5.5.2, and WL-5.7 for the flags of subsets that cannot be scheduled
 var elastics = map[string]example{
 	"minima first, then the first in line": {
 		total: new(int32(5)), in: []Subset{between("a", 2, 4), between("b", 2, nil)}, want: []int32{3, 2},

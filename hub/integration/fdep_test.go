@@ -376,6 +376,7 @@ var malformed = map[string]struct {
 	},
 }
 
+// WL-5.1, WL-5.2, WL-5.3
 func TestMalformedFederatedDeployments(t *testing.T) {
 	f := federate(t, "malformed")
 	for name, tc := range malformed {

@@ -22,6 +22,7 @@ import (
 )
 
 // OCM-3.2, OCM-21.1: the order of play, with a hub that holds no more than its own service account's rights.
+// OCM-1.1
 func TestAClusterJoins(t *testing.T) {
 	s, g := hubServer(t), NewWithT(t)
 	s.run(t, joining()...)

@@ -215,6 +215,7 @@ var decisions = map[string]decision{
 	},
 }
 
+// WL-5.9
 func TestDecide(t *testing.T) {
 	for name, tc := range decisions {
 		t.Run(name, func(t *testing.T) {
