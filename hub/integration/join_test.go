@@ -21,8 +21,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/join"
 )
 
-// OCM-3.2, OCM-21.1: the order of play, with a hub that holds no more than its own service account's rights.
-// OCM-1.1
+// OCM-1.1, OCM-3.2, OCM-21.1: the order of play, with a hub that holds no more than its own service account's rights.
 func TestAClusterJoins(t *testing.T) {
 	s, g := hubServer(t), NewWithT(t)
 	s.run(t, joining()...)
