@@ -175,10 +175,23 @@ func (r *Running) furnish(ctx context.Context) error {
 	if _, err := client.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create the default storage class: %w", err)
 	}
+	return r.namespaceReady(ctx, metav1.NamespaceDefault)
+}
+
+// namespaceReady waits until pods can be created in a namespace: until the controllers
+// have made its default service account.
+func (r *Running) namespaceReady(ctx context.Context, namespace string) error {
+	if r.state.ControlPlaneOnly {
+		return nil
+	}
+	client, err := r.Client()
+	if err != nil {
+		return err
+	}
 	wait, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("no default service account after %s", startTimeout))
 	defer cancel()
-	return poll(wait, 50*time.Millisecond, func() error {
-		_, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(wait, "default", metav1.GetOptions{})
+	return poll(wait, 20*time.Millisecond, func() error {
+		_, err := client.CoreV1().ServiceAccounts(namespace).Get(wait, "default", metav1.GetOptions{})
 		return err
 	})
 }

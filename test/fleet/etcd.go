@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -29,6 +31,14 @@ func (f *Fleet) startEtcd(ctx context.Context) error {
 		"--log-level=warn",
 	}
 	return f.run(ctx, component{name: "etcd", args: args}, func(ctx context.Context) error {
+		// A client that connects too early waits a second before it tries again.
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(client, "http://"))
+		if err != nil {
+			return err
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
 		return f.etcd(ctx, func(c *clientv3.Client) error {
 			_, err := c.Status(ctx, client)
 			return err

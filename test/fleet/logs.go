@@ -33,8 +33,8 @@ func LogTail(path string, lines int) string {
 	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
 	all = all[max(0, len(all)-lines):]
 	for i, l := range all {
-		if len(l) > 400 {
-			l = l[:400] + " ..."
+		if len(l) > 300 {
+			l = l[:300] + " ..."
 		}
 		all[i] = "    " + l
 	}

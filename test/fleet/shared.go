@@ -79,7 +79,7 @@ func Shared(t testing.TB) *Fleet {
 			shared.Lock()
 			shared.failed = true
 			shared.Unlock()
-			t.Log(f.tails(20))
+			t.Log(f.tails(8))
 		}
 	})
 	return f
@@ -99,7 +99,7 @@ func New(t testing.TB, cfg Config) *Fleet {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(f.tails(20))
+			t.Log(f.tails(8))
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -142,6 +142,9 @@ func (f *Fleet) Namespace(t testing.TB, cluster string) string {
 	ns, err := client.CoreV1().Namespaces().Create(t.Context(), wanted, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("create a namespace in %s: %v", cluster, err)
+	}
+	if err := r.namespaceReady(t.Context(), ns.Name); err != nil {
+		t.Fatalf("wait for namespace %s in %s: %v", ns.Name, cluster, err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
