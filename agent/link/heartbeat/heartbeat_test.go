@@ -3,6 +3,9 @@ package heartbeat
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,10 +39,23 @@ func TestOf(t *testing.T) { // OCM-4.1
 // world is a hub with a lease, and the times at which it was renewed.
 type world struct {
 	beats    chan Beat
+	mu       sync.Mutex
 	renewals []time.Time
 	creates  int
-	fail     bool
+	fail     atomic.Bool
 	back     chan struct{} // closed when the hub answers again; nil: it does
+}
+
+func (w *world) note() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.renewals = append(w.renewals, time.Now())
+}
+
+func (w *world) renewed() []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.renewals)
 }
 
 func start(t *testing.T) *world {
@@ -52,8 +68,8 @@ func start(t *testing.T) *world {
 	w := &world{beats: make(chan Beat)}
 	hub := interceptor.NewClient(fake.NewClientBuilder().WithScheme(s).WithObjects(lease).Build(), interceptor.Funcs{
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			w.renewals = append(w.renewals, time.Now())
-			if w.fail {
+			w.note()
+			if w.fail.Load() {
 				return errors.New("hub is away")
 			}
 			return c.Update(ctx, o, opts...)
@@ -77,30 +93,36 @@ func start(t *testing.T) *world {
 	return w
 }
 
+// pass lets time pass, and everybody come to rest.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func TestRenewsOnlyWhileAccepted(t *testing.T) { // OCM-4.1
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
 		w.beats <- Beat{Period: time.Minute}
-		<-time.After(10 * time.Minute)
-		if len(w.renewals) != 0 {
-			t.Fatalf("renewed %d times without being accepted", len(w.renewals))
+		pass(10 * time.Minute)
+		if len(w.renewed()) != 0 {
+			t.Fatalf("renewed %d times without being accepted", len(w.renewed()))
 		}
 		began := time.Now()
 		w.beats <- Beat{Accepted: true, Period: time.Minute}
-		<-time.After(10 * time.Minute)
-		if n := len(w.renewals); n < 8 || n > 11 || !w.renewals[0].Equal(began) {
-			t.Errorf("%d renewals in 10 minutes, the first after %s", n, w.renewals[0].Sub(began))
+		pass(10 * time.Minute)
+		if n := len(w.renewed()); n < 8 || n > 11 || !w.renewed()[0].Equal(began) {
+			t.Errorf("%d renewals in 10 minutes, the first after %s", n, w.renewed()[0].Sub(began))
 		}
-		for i := 1; i < len(w.renewals); i++ {
-			if gap := w.renewals[i].Sub(w.renewals[i-1]); gap < time.Minute || gap > 75*time.Second {
+		for i := 1; i < len(w.renewed()); i++ {
+			if gap := w.renewed()[i].Sub(w.renewed()[i-1]); gap < time.Minute || gap > 75*time.Second {
 				t.Errorf("gap of %s", gap)
 			}
 		}
 		w.beats <- Beat{}
-		n := len(w.renewals)
-		<-time.After(10 * time.Minute)
-		if len(w.renewals) != n || w.creates != 0 {
-			t.Errorf("%d renewals and %d creates after it was denied", len(w.renewals)-n, w.creates)
+		n := len(w.renewed())
+		pass(10 * time.Minute)
+		if len(w.renewed()) != n || w.creates != 0 {
+			t.Errorf("%d renewals and %d creates after it was denied", len(w.renewed())-n, w.creates)
 		}
 	})
 }
@@ -109,15 +131,15 @@ func TestAChangedPeriodCountsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
 		w.beats <- Beat{Accepted: true, Period: time.Hour}
-		<-time.After(time.Minute)
+		pass(time.Minute)
 		w.beats <- Beat{Accepted: true, Period: time.Hour} // the same again changes nothing
-		<-time.After(time.Minute)
-		if len(w.renewals) != 1 {
-			t.Fatalf("%d renewals", len(w.renewals))
+		pass(time.Minute)
+		if len(w.renewed()) != 1 {
+			t.Fatalf("%d renewals", len(w.renewed()))
 		}
 		w.beats <- Beat{Accepted: true, Period: 10 * time.Second}
-		<-time.After(time.Minute)
-		if n := len(w.renewals); n < 5 || n > 8 {
+		pass(time.Minute)
+		if n := len(w.renewed()); n < 5 || n > 8 {
 			t.Errorf("%d renewals after the period became 10s", n)
 		}
 	})
@@ -126,17 +148,17 @@ func TestAChangedPeriodCountsAtOnce(t *testing.T) {
 func TestAnOutageIsTriedMoreAndMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
-		w.fail = true
+		w.fail.Store(true)
 		w.beats <- Beat{Accepted: true, Period: time.Minute}
-		<-time.After(time.Minute)
-		if n := len(w.renewals); n < 5 || n > 7 {
+		pass(time.Minute)
+		if n := len(w.renewed()); n < 5 || n > 7 {
 			t.Errorf("%d tries in the first minute", n)
 		}
-		w.fail = false
-		<-time.After(2 * time.Minute)
-		n := len(w.renewals)
-		<-time.After(10 * time.Minute)
-		if got := len(w.renewals) - n; got < 7 || got > 11 {
+		w.fail.Store(false)
+		pass(2 * time.Minute)
+		n := len(w.renewed())
+		pass(10 * time.Minute)
+		if got := len(w.renewed()) - n; got < 7 || got > 11 {
 			t.Errorf("%d renewals in 10 minutes after the outage", got)
 		}
 	})
@@ -145,16 +167,17 @@ func TestAnOutageIsTriedMoreAndMoreSeldom(t *testing.T) {
 func TestTheLeaseIsRenewedAsSoonAsTheHubIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
-		w.fail, w.back = true, make(chan struct{})
+		w.back = make(chan struct{})
+		w.fail.Store(true)
 		w.beats <- Beat{Accepted: true, Period: time.Minute}
-		<-time.After(time.Hour)
-		if len(w.renewals) != 1 {
-			t.Errorf("%d tries while the hub was known to be away", len(w.renewals))
+		pass(time.Hour)
+		if len(w.renewed()) != 1 {
+			t.Errorf("%d tries while the hub was known to be away", len(w.renewed()))
 		}
-		w.fail = false
+		w.fail.Store(false)
 		close(w.back)
-		<-time.After(time.Second)
-		if len(w.renewals) != 2 {
+		pass(time.Second)
+		if len(w.renewed()) != 2 {
 			t.Errorf("not renewed within a second of the hub's return")
 		}
 	})
