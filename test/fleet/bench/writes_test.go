@@ -9,8 +9,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,11 +64,13 @@ func BenchmarkWritesPerPod(b *testing.B) {
 		}
 	}()
 	_, file, _, _ := runtime.Caller(0)
-	s, err := system.InstallAlone(ctx, f, "member", system.Options{Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: os.Stderr})
+	s, err := system.InstallAlone(ctx, f, "member", system.Options{Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: os.Stderr,
+		AgentArgs: []string{"--rest-config-qps=500", "--rest-config-burst=1000"}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	w := &bench{B: b, audit: audit, system: s, client: connect(b, f.Cluster("member"))}
+	w.served = w.metrics()
 	b.ResetTimer()
 	for range b.N {
 		set := cloneSet(podCount)
@@ -90,6 +94,7 @@ type bench struct {
 	system *system.System
 	client client.Client
 	read   int64
+	served map[string]int
 }
 
 func connect(b *testing.B, c *fleet.Running) client.Client {
@@ -162,6 +167,38 @@ func (w *bench) phase(name string, set *kruisev1alpha1.CloneSet, change func() e
 	for _, what := range slices.Sorted(maps.Keys(writes)) {
 		fmt.Printf("    %6d  %s\n", writes[what], what)
 	}
+	before := w.served
+	if w.served = w.metrics(); len(w.served) == 0 {
+		w.Fatal("the API server's metrics hold no writes")
+	}
+	fmt.Println("  as the API server's metrics have it, all clients together:")
+	for _, what := range slices.Sorted(maps.Keys(w.served)) {
+		if n := w.served[what] - before[what]; n > 0 {
+			fmt.Printf("    %6d  %s\n", n, what)
+		}
+	}
+}
+
+var served = regexp.MustCompile(`^apiserver_request_total\{.*code="(2\d\d)".*resource="(pods|clonesets|controllerrevisions)".*subresource="([a-z]*)".*verb="(POST|PUT|PATCH|DELETE)".*\} (\S+)`)
+
+// metrics reads the API server's count of writes to the kinds that the agent writes.
+func (w *bench) metrics() map[string]int {
+	w.Helper()
+	out, err := w.system.Kubectl(w.Context(), "member", "get", "--raw", "/metrics")
+	if err != nil {
+		w.Fatal(err)
+	}
+	counts := map[string]int{}
+	for line := range strings.Lines(out) {
+		if m := served.FindStringSubmatch(line); m != nil {
+			n, err := strconv.ParseFloat(m[5], 64)
+			if err != nil {
+				w.Fatal(err)
+			}
+			counts[m[4]+" "+strings.TrimSuffix(m[2]+"/"+m[3], "/")+" "+m[1]] += int(n)
+		}
+	}
+	return counts
 }
 
 // written counts the agent's writes since the last call, by verb, resource and answer. Leases are left out: they do not
