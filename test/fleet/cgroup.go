@@ -127,13 +127,10 @@ func cgroupPids(name string) []int {
 	paths, _ := hierarchies()
 	for _, h := range paths {
 		_ = filepath.WalkDir(filepath.Join(h, name), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.Name() != "cgroup.procs" {
-				return nil
+			if d == nil || d.Name() != "cgroup.procs" {
+				return nil // what cannot be read has ended, and the walk goes on
 			}
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				return nil
-			}
+			raw, _ := os.ReadFile(path) // a group that ends meanwhile has no processes
 			for field := range strings.FieldsSeq(string(raw)) {
 				if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
 					pids = append(pids, pid)

@@ -231,7 +231,7 @@ func (f *Fleet) run(ctx context.Context, c component, ready func(context.Context
 	if err != nil {
 		return err
 	}
-	if err := f.update(func(s *state) {
+	if err := f.update(ctx, func(s *state) {
 		s.Processes[c.name] = p
 		if !slices.Contains(s.Started, c.name) {
 			s.Started = append(s.Started, c.name)
@@ -266,10 +266,10 @@ func (f *Fleet) waitReady(ctx context.Context, name string, p process, ready fun
 }
 
 // update changes the state on disk.
-func (f *Fleet) update(change func(*state)) error {
+func (f *Fleet) update(ctx context.Context, change func(*state)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	unlock, err := lockFile(ctx, filepath.Join(f.dir, ".lock"))
 	if err != nil {

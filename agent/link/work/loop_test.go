@@ -384,6 +384,7 @@ func TestAConflictOfStatusIsNoFailure(t *testing.T) { // OCM-20.1
 	}
 }
 
+// OCM-14
 func TestAnExecutorThatNamesNobodyIsNotUs(t *testing.T) {
 	o := &objects{clients: map[string]dynamic.Interface{"": members(t)}}
 	for _, executor := range []*workv1.ManifestWorkExecutor{

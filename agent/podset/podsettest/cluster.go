@@ -16,12 +16,11 @@ type pod struct {
 	vanished bool         // the agent has seen it go
 	gone     bool
 
-	running string    // the revision its containers run
-	gate    bool      // condition InPlaceUpdateReady is True
-	busy    int       // steps until the kubelet is done with what it does
-	since   time.Time // readiness as the kubelet reports it
-	excused bool      // it is down and the engine is not to blame
-	noted   bool      // its failure or loss is on the account already
+	running string // the revision its containers run
+	gate    bool   // condition InPlaceUpdateReady is True
+	busy    int    // steps until the kubelet is done with what it does
+	excused bool   // it is down and the engine is not to blame
+	noted   bool   // its failure or loss is on the account already
 	// writtenOff: its deletion began when it was marked and down, so that it
 	// took nothing from the budget.
 	writtenOff bool

@@ -144,7 +144,7 @@ func TestASeedAlwaysPlaysTheSame(t *testing.T) {
 		rollTo("b")(w, func() {})
 		return strings.Join(w.script, "\n")
 	}
-	if play(7) != play(7) {
+	if first, second := play(7), play(7); first != second {
 		t.Error("seed 7 played differently the second time")
 	}
 	if play(7) == play(8) {

@@ -121,6 +121,26 @@ type Topology struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=1000
 	Subsets []Subset `json:"subsets"`
+
+	// ScheduleStrategy says what happens to replicas that a subset cannot run.
+	// +optional
+	ScheduleStrategy *ScheduleStrategy `json:"scheduleStrategy,omitempty"`
+}
+
+// ScheduleStrategyType is what happens to replicas that a subset cannot run.
+//
+// +kubebuilder:validation:Enum=Fixed
+type ScheduleStrategyType string
+
+// ScheduleFixed leaves every replica in the subset that it was given to.
+const ScheduleFixed ScheduleStrategyType = "Fixed"
+
+// ScheduleStrategy says what happens to replicas that a subset cannot run.
+type ScheduleStrategy struct {
+	// Type of the strategy.
+	// +optional
+	// +kubebuilder:default=Fixed
+	Type ScheduleStrategyType `json:"type,omitempty"`
 }
 
 // Subset is one share of the workload: how many replicas, in which cluster, on which of its nodes.

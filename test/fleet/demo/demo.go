@@ -57,8 +57,7 @@ func (d *Demo) Up(ctx context.Context) error {
 			return d.failed(err)
 		}
 	}
-	d.summary()
-	return nil
+	return d.summary(ctx)
 }
 
 func (d *Demo) failed(err error) error {
@@ -256,9 +255,16 @@ func (w *indenter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (d *Demo) summary() {
+func (d *Demo) summary(ctx context.Context) error {
+	kubectl, err := d.fleet.Program(ctx, "kubectl")
+	if err != nil {
+		return err
+	}
 	d.headline(fmt.Sprintf("Done in %s. The fleet is yours", time.Since(d.began).Round(time.Second)))
-	bin := filepath.Join(d.Dir, "flotilla", "bin")
+	bin, west, exec := filepath.Join(d.Dir, "flotilla", "bin"), d.fleet.Cluster("west").Kubeconfig(), ""
+	if d.Kind == fleet.Real {
+		exec = fmt.Sprintf("    kubectl --kubeconfig %s exec POD -- /app hello     # into a running container\n", west)
+	}
 	fmt.Fprintf(d.Out, `
   Kubeconfigs
 `)
@@ -273,17 +279,7 @@ func (d *Demo) summary() {
     kubectl scale fdep web --replicas 25                         # shares and percentages hold at every step
     kubectl get managedclusters,manifestworks -A                 # what the hub sends to whom
     kubectl --kubeconfig %s get pods -o wide
-    make demo-down                                               # leaves nothing behind
-`, bin, filepath.Dir(d.kubectl()), d.fleet.Cluster(system.HubCluster).Kubeconfig(), d.fleet.Cluster("west").Kubeconfig())
-	if d.Kind == fleet.Real {
-		fmt.Fprintf(d.Out, "    kubectl --kubeconfig %s exec POD -- /app hello      # into a running container\n", d.fleet.Cluster("west").Kubeconfig())
-	}
-}
-
-func (d *Demo) kubectl() string {
-	path, err := d.fleet.Program(context.Background(), "kubectl")
-	if err != nil {
-		return ""
-	}
-	return path
+%s    make demo-down                                               # leaves nothing behind
+`, bin, filepath.Dir(kubectl), d.fleet.Cluster(system.HubCluster).Kubeconfig(), west, exec)
+	return nil
 }
