@@ -3,13 +3,13 @@
 
 SHELL := /bin/sh
 TOOL := ./deploy/tools/tool.sh
-TEST := $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --
+TEST := $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg
 NODES ?= fake
 export CGO_ENABLED := 0
 
 .PHONY: help
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo demo-down
 demo: ## a hub and two members on this machine, and the main job on them (NODES=real for real containers, as root)
@@ -38,14 +38,17 @@ verify: generate fmt lint ## regenerate, tidy, format; fail if anything differs 
 	git diff --exit-code
 	@test -z "$$(git status --porcelain)" || { git status --short; echo "verify: files above are not committed"; exit 1; }
 
-.PHONY: test unit integration e2e bench
-test: lint unit integration e2e ## everything that can be proved on this machine
+.PHONY: test unit clusters integration e2e bench
+test: lint unit clusters ## everything that can be proved on this machine
 unit: ## tables and simulations: no network, no cluster
-	$(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=skipped -- -p 2 ./...
+	$(TEST) --hide-summary=skipped -- -p 2 ./...
+clusters: ## integration and e2e; what cannot run here is named as skipped
+	go run ./test/fleet/cmd/fleet build
+	FLOTILLA_TEST_LEVEL=integration,e2e $(TEST) -- -p 1 -timeout 30m $$(./deploy/tools/tested.sh integration e2e)
 integration: ## against real API servers
-	FLOTILLA_TEST_LEVEL=integration $(TEST) -p 1 -timeout 20m $$(./deploy/tools/tested.sh integration)
+	FLOTILLA_TEST_LEVEL=integration $(TEST) -- -p 1 -timeout 20m $$(./deploy/tools/tested.sh integration)
 e2e: ## user stories, on real kubelets and containerd (root on Linux)
-	FLOTILLA_TEST_LEVEL=e2e $(TEST) -p 1 -timeout 30m $$(./deploy/tools/tested.sh e2e)
+	FLOTILLA_TEST_LEVEL=e2e $(TEST) -- -p 1 -timeout 30m $$(./deploy/tools/tested.sh e2e)
 bench: ## figures, not tests: decisions, allocators, API writes per pod
 	./test/fleet/bench.sh
 
