@@ -3,9 +3,11 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -89,6 +91,11 @@ func (r *Running) port(what int) int {
 
 // component prefixes a component's name with the cluster's.
 func (r *Running) component(name string) string { return r.Name() + "/" + name }
+
+// InsideURL is the API server's address as real nodes and their pods reach it.
+func (r *Running) InsideURL() string {
+	return "https://" + net.JoinHostPort(r.fleet.slot().gateway(), strconv.Itoa(r.port(portAPIServer)))
+}
 
 // Client returns a client with the administrator's rights.
 func (r *Running) Client() (kubernetes.Interface, error) {

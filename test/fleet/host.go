@@ -114,6 +114,9 @@ func (f *Fleet) registryAddress() string {
 	return net.JoinHostPort(f.slot().gateway(), strconv.Itoa(f.slot().port(portRegistry)))
 }
 
+// Programs is the folder of static programs for which the registry of real nodes serves images of their names.
+func (f *Fleet) Programs() string { return filepath.Join(f.dir, "programs") }
+
 // startRegistry builds our own small programs and serves images of them.
 func (f *Fleet) startRegistry(ctx context.Context) error {
 	bin := filepath.Join(f.dir, "bin")
@@ -122,6 +125,7 @@ func (f *Fleet) startRegistry(ctx context.Context) error {
 	}
 	registry := component{name: "registry", args: []string{
 		filepath.Join(bin, "registry"), "-addr", f.registryAddress(), "-app", filepath.Join(bin, "testapp"),
+		"-programs", f.Programs(),
 	}}
 	return f.run(ctx, registry, func(ctx context.Context) error {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", f.registryAddress())

@@ -12,6 +12,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -36,7 +39,8 @@ var links = []string{"pause", "bin/sleep", "bin/hello", "bin/true", "bin/false"}
 
 // Registry answers the pull half of the distribution API.
 type Registry struct {
-	layer string // digest
+	layer    string // digest
+	programs string // folder
 
 	mu    sync.Mutex
 	blobs map[string]blob
@@ -48,10 +52,11 @@ type blob struct {
 	data      []byte
 }
 
-// New makes a registry whose images hold app as /app.
-func New(app []byte) (*Registry, error) {
-	r := &Registry{blobs: map[string]blob{}, pulls: map[string]int{}}
-	layer, err := makeLayer(app)
+// New makes a registry whose images hold app as /app. An image called like a file in the folder programs holds and runs
+// that static program instead; an empty folder name means that there are none.
+func New(app []byte, programs string) (*Registry, error) {
+	r := &Registry{programs: programs, blobs: map[string]blob{}, pulls: map[string]int{}}
+	layer, err := makeLayer("app", app)
 	if err != nil {
 		return nil, fmt.Errorf("make the image layer: %w", err)
 	}
@@ -61,7 +66,7 @@ func New(app []byte) (*Registry, error) {
 
 // makeLayer is a root folder with the program and the folders that volumes and
 // runtimes mount on.
-func makeLayer(app []byte) ([]byte, error) {
+func makeLayer(name string, program []byte) ([]byte, error) {
 	var b bytes.Buffer
 	t := tar.NewWriter(&b)
 	for _, dir := range []string{"bin", "data", "dev", "etc", "proc", "root", "sys", "tmp", "var", "var/run"} {
@@ -69,14 +74,14 @@ func makeLayer(app []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := t.WriteHeader(&tar.Header{Name: "app", Typeflag: tar.TypeReg, Size: int64(len(app)), Mode: 0o755}); err != nil {
+	if err := t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(program)), Mode: 0o755}); err != nil {
 		return nil, err
 	}
-	if _, err := t.Write(app); err != nil {
+	if _, err := t.Write(program); err != nil {
 		return nil, err
 	}
-	for _, name := range links {
-		if err := t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: "/app", Mode: 0o777}); err != nil {
+	for _, link := range links {
+		if err := t.WriteHeader(&tar.Header{Name: link, Typeflag: tar.TypeSymlink, Linkname: "/" + name, Mode: 0o777}); err != nil {
 			return nil, err
 		}
 	}
@@ -107,18 +112,26 @@ func digestOf(data []byte) string {
 // image makes the manifest of a name. The name is in the config, so every name has a
 // digest of its own, which is how in-place updates tell images apart.
 func (r *Registry) image(name string) (digest string, err error) {
-	layer, _ := r.get(r.layer)
-	entrypoint := "/app"
+	content, entrypoint := r.layer, "/app"
 	if strings.Contains(name, "pause") {
 		entrypoint = "/pause"
 	}
+	base, _, _ := strings.Cut(path.Base(name), ":")
+	if program, err := os.ReadFile(filepath.Join(r.programs, base)); r.programs != "" && err == nil {
+		own, err := makeLayer(base, program)
+		if err != nil {
+			return "", fmt.Errorf("make the image layer of %s: %w", base, err)
+		}
+		content, entrypoint = r.put(layerType, own), "/"+base
+	}
+	layer, _ := r.get(content)
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
 		"config": map[string]any{
 			"Entrypoint": []string{entrypoint},
 			"Env":        []string{"PATH=/bin", "FLOTILLA_IMAGE=" + name},
 		},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{r.layer}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{content}},
 	})
 	if err != nil {
 		return "", err
@@ -126,7 +139,7 @@ func (r *Registry) image(name string) (digest string, err error) {
 	manifest, err := json.Marshal(map[string]any{
 		"schemaVersion": 2, "mediaType": manifestType,
 		"config": map[string]any{"mediaType": configType, "digest": r.put(configType, config), "size": len(config)},
-		"layers": []any{map[string]any{"mediaType": layerType, "digest": r.layer, "size": len(layer.data)}},
+		"layers": []any{map[string]any{"mediaType": layerType, "digest": content, "size": len(layer.data)}},
 	})
 	if err != nil {
 		return "", err

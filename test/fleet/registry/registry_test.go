@@ -7,13 +7,19 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
 
 func newServer(t *testing.T) *httptest.Server {
 	t.Helper()
-	r, err := New([]byte("program"))
+	programs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(programs, "agent"), []byte("a program of its own"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r, err := New([]byte("program"), programs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,5 +118,24 @@ func TestPullsAreCounted(t *testing.T) {
 	var pulls map[string]int
 	if err := json.Unmarshal(body, &pulls); err != nil || pulls["quay.io/web:1"] != 2 {
 		t.Errorf("pulls are %s (%v)", body, err)
+	}
+}
+
+func TestAProgramHasAnImageOfItsName(t *testing.T) {
+	s := newServer(t)
+	for path, want := range map[string]string{"/v2/flotilla/agent/manifests/dev?ns=docker.io": "/agent", "/v2/flotilla/web/manifests/dev": "/app"} {
+		_, body := get(t, s, path)
+		var manifest struct{ Config struct{ Digest string } }
+		if err := json.Unmarshal(body, &manifest); err != nil {
+			t.Fatal(err)
+		}
+		_, body = get(t, s, "/v2/x/blobs/"+manifest.Config.Digest)
+		var config struct{ Config struct{ Entrypoint []string } }
+		if err := json.Unmarshal(body, &config); err != nil {
+			t.Fatal(err)
+		}
+		if got := config.Config.Entrypoint; len(got) != 1 || got[0] != want {
+			t.Errorf("%s runs %q, want %s", path, got, want)
+		}
 	}
 }

@@ -28,6 +28,8 @@ import (
 const (
 	east = "east" // zones a and b
 	west = "west" // zone c
+	// self is hub and member in one, installed by the commands of the README, as pods.
+	self = "self"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +38,7 @@ func TestMain(m *testing.M) {
 		{Name: system.HubCluster},
 		{Name: east, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "a", Region: "e"}, {Zone: "b", Region: "e"}}},
 		{Name: west, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "c", Region: "w"}}},
+		{Name: self, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "s", Region: "s"}}},
 	}})
 }
 
@@ -66,7 +69,7 @@ func begin(t *testing.T) *world {
 		defer cancel()
 		_, file, _, _ := runtime.Caller(0)
 		installed.system, installed.err = system.Install(ctx, f, system.Options{
-			Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: t.Output(),
+			Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: t.Output(), Leave: []string{self},
 		})
 	})
 	if installed.err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,8 +38,8 @@ type Options struct {
 	Log io.Writer
 	// AgentArgs and HubArgs are added to the command lines.
 	AgentArgs, HubArgs []string
-	// NoJoin installs members without joining them.
-	NoJoin bool
+	// Leave are clusters to leave alone.
+	Leave []string
 }
 
 // System is Flotilla, running on a fleet.
@@ -64,9 +65,6 @@ func Install(ctx context.Context, f *fleet.Fleet, o Options) (*System, error) {
 		if err := s.installMember(ctx, member); err != nil {
 			return nil, fmt.Errorf("install member %s: %w", member, err)
 		}
-	}
-	if o.NoJoin {
-		return s, nil
 	}
 	for _, member := range s.Members() {
 		if err := s.Accept(ctx, member); err != nil {
@@ -100,7 +98,7 @@ func Open(ctx context.Context, f *fleet.Fleet, o Options) (*System, error) {
 // Members are the names of the member clusters, in the order of the fleet.
 func (s *System) Members() (names []string) {
 	for _, c := range s.Fleet.Clusters() {
-		if c.Name() != HubCluster {
+		if c.Name() != HubCluster && !slices.Contains(s.options.Leave, c.Name()) {
 			names = append(names, c.Name())
 		}
 	}
@@ -173,7 +171,7 @@ func (s *System) path(parts ...string) string {
 
 func (s *System) binary(name string) string { return s.path("bin", name) }
 
-// build compiles the three binaries into the fleet's folder.
+// build compiles the three binaries into the fleet's folder, and has images of two of them.
 func (s *System) build(ctx context.Context) error {
 	fmt.Fprintln(s.options.Log, "building hub, agent and kubectl-flotilla")
 	if err := os.MkdirAll(s.path("bin"), 0o755); err != nil {
@@ -185,6 +183,18 @@ func (s *System) build(ctx context.Context) error {
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("build flotilla: %w\n%s", err, out)
+	}
+	if err := os.MkdirAll(s.Fleet.Programs(), 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"hub", "agent"} {
+		image := filepath.Join(s.Fleet.Programs(), name)
+		if err := os.Remove(image); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Link(s.binary(name), image); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -301,3 +311,11 @@ func (s *System) KubectlAs(ctx context.Context, kubeconfig string, args ...strin
 // aWork is what a member that oversteps would create for itself.
 const aWork = `{"apiVersion":"work.open-cluster-management.io/v1","kind":"ManifestWork","metadata":{"name":"overstep"},
 "spec":{"workload":{"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","namespace":"default"}}]}}}`
+
+// Source is a file or folder of the checkout.
+func (s *System) Source(path string) string { return filepath.Join(s.options.Source, path) }
+
+// CLIAs runs kubectl-flotilla with any kubeconfig.
+func (s *System) CLIAs(ctx context.Context, kubeconfig string, args ...string) (string, error) {
+	return output(ctx, "", append([]string{s.binary("kubectl-flotilla"), "--kubeconfig", kubeconfig}, args...)...)
+}

@@ -15,19 +15,20 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:5000", "address to listen on")
 	app := flag.String("app", "", "static program that the images run")
+	programs := flag.String("programs", "", "folder of static programs that have an image of their own name")
 	flag.Parse()
-	if err := run(*addr, *app); err != nil {
+	if err := run(*addr, *app, *programs); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(addr, app string) error {
+func run(addr, app, programs string) error {
 	program, err := os.ReadFile(app)
 	if err != nil {
 		return fmt.Errorf("read the images' program: %w", err)
 	}
-	r, err := registry.New(program)
+	r, err := registry.New(program, programs)
 	if err != nil {
 		return err
 	}
