@@ -15,6 +15,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 	"github.com/flotilla-project/flotilla/pkg/condition"
+	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 func TestScaleOut(t *testing.T) {
@@ -239,10 +240,10 @@ func TestRevisionNameThatIsTaken(t *testing.T) { // WL-0.5
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: revision.Name("web", revision.Hash(first, 0)), Namespace: "shop"}}
+	taken := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: shared.Name("web", shared.Hash(first, 0)), Namespace: "shop"}}
 	w := newWorld(t, Options{}, cloneSet(), taken)
 	w.settle()
-	want := revision.Name("web", revision.Hash(first, 1))
+	want := shared.Name("web", shared.Hash(first, 1))
 	status := w.cloneSet().Status
 	if status.UpdateRevision != want || *status.CollisionCount != 1 || w.pods()[0].Labels["controller-revision-hash"] != want {
 		t.Errorf("status %+v, labels %v", status, w.pods()[0].Labels)

@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset/acttest"
-	"github.com/flotilla-project/flotilla/agent/podset/revision"
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -144,7 +144,7 @@ func (w *world) revisions() []appsv1.ControllerRevision {
 	if err := w.server.Plain.List(context.Background(), &revisions); err != nil {
 		w.Fatal(err)
 	}
-	return revision.Sorted(revisions.Items)
+	return shared.Sorted(revisions.Items)
 }
 
 func (w *world) cloneSet() *kruise.CloneSet {

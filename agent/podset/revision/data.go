@@ -17,17 +17,15 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/util/rand"
+
+	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 // Wire names. // WL-0.5, WL-1.6
 const (
-	HashLabel           = "controller.kubernetes.io/hash"
+	HashLabel           = shared.HashLabel
 	ClaimHashAnnotation = "kruise.io/cloneset-volumeclaimtemplate-hash"
 )
-
-// maxOwnerName leaves room for the hash in a revision's name.
-const maxOwnerName = 223
 
 // Data is a template as a revision stores it: the bytes that libraries of Kubernetes 1.30 make of it, so a set that is taken
 // over does not roll. // WL-0.5
@@ -98,19 +96,6 @@ func Equal(a, b []byte) bool {
 	}
 	y, err := Template(b)
 	return err == nil && equality.Semantic.DeepEqual(x, y)
-}
-
-// Hash is what the name of a revision ends in. // WL-0.5
-func Hash(data []byte, collisions int32) string {
-	h := fnv.New32()
-	h.Write(data)
-	h.Write([]byte(strconv.Itoa(int(collisions))))
-	return rand.SafeEncodeString(strconv.FormatUint(uint64(h.Sum32()), 10))
-}
-
-// Name is what a revision of the owner is called.
-func Name(owner, hash string) string {
-	return owner[:min(len(owner), maxOwnerName)] + "-" + hash
 }
 
 // Short is the part of a revision name after its last dash: the hash. // WL-0.1

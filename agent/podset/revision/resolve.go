@@ -1,7 +1,6 @@
 package revision
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -9,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 // Owner is the set whose revisions these are.
@@ -43,7 +44,7 @@ type Resolution struct {
 
 // Resolve finds the revisions among those that exist, or says what to write. // WL-0.5
 func Resolve(owner Owner, existing []appsv1.ControllerRevision) (Resolution, error) {
-	sorted := Sorted(existing)
+	sorted := shared.Sorted(existing)
 	data, err := Data(owner.Template)
 	if err != nil {
 		return Resolution{}, err
@@ -86,7 +87,7 @@ func (r Resolution) Clash(taken *appsv1.ControllerRevision) Resolution {
 	update := r.Update.DeepCopy()
 	r.Collisions++
 	// The label keeps the first hash, which is odd, and what an existing cluster has.
-	update.Name = Name(r.owner.Name, Hash(update.Data.Raw, r.Collisions))
+	update.Name = shared.Name(r.owner.Name, shared.Hash(update.Data.Raw, r.Collisions))
 	if r.Current == r.Update {
 		r.Current = update
 	}
@@ -95,7 +96,7 @@ func (r Resolution) Clash(taken *appsv1.ControllerRevision) Resolution {
 }
 
 func build(owner Owner, data []byte, number int64) *appsv1.ControllerRevision {
-	hash := Hash(data, owner.Collisions)
+	hash := shared.Hash(data, owner.Collisions)
 	labels := maps.Clone(owner.Template.Labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -103,7 +104,7 @@ func build(owner Owner, data []byte, number int64) *appsv1.ControllerRevision {
 	labels[HashLabel] = hash
 	r := &appsv1.ControllerRevision{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:            Name(owner.Name, hash),
+			Name:            shared.Name(owner.Name, hash),
 			Namespace:       owner.Namespace,
 			Labels:          labels,
 			Annotations:     maps.Clone(owner.Annotations), // WL-0.5
@@ -128,15 +129,6 @@ func SameClaims(a, b *appsv1.ControllerRevision) bool {
 	x, known := a.Annotations[ClaimHashAnnotation]
 	y, both := b.Annotations[ClaimHashAnnotation]
 	return !known || !both || x == y
-}
-
-// Sorted lists the oldest first. // WL-0.5
-func Sorted(revisions []appsv1.ControllerRevision) []appsv1.ControllerRevision {
-	sorted := slices.Clone(revisions)
-	slices.SortFunc(sorted, func(a, b appsv1.ControllerRevision) int {
-		return cmp.Or(cmp.Compare(a.Revision, b.Revision), a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-	})
-	return sorted
 }
 
 func last(sorted []appsv1.ControllerRevision) *appsv1.ControllerRevision {
@@ -170,7 +162,7 @@ func Of(label string, revisions []appsv1.ControllerRevision) *appsv1.ControllerR
 // not count. // WL-0.5
 func Surplus(existing []appsv1.ControllerRevision, limit int, inUse ...string) []appsv1.ControllerRevision {
 	var idle []appsv1.ControllerRevision
-	for _, r := range Sorted(existing) {
+	for _, r := range shared.Sorted(existing) {
 		if !slices.ContainsFunc(inUse, func(label string) bool { return Same(label, r.Name) }) {
 			idle = append(idle, r)
 		}

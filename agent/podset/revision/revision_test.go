@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 // old is what libraries of Kubernetes 1.30 store for template("nginx:1.25").
@@ -78,13 +80,13 @@ func TestDataHasTheBytesOfOlderLibraries(t *testing.T) { // WL-0.5
 
 func TestHashIsTheOneThatClustersHave(t *testing.T) { // WL-0.5
 	// Computed apart from this code: FNV-1 over old and "0", in decimal, in the safe alphabet.
-	if got, want := Hash([]byte(old), 0), "5d8cfdbb64"; got != want {
+	if got, want := shared.Hash([]byte(old), 0), "5d8cfdbb64"; got != want {
 		t.Errorf("hash is %s, want %s", got, want)
 	}
-	if Hash([]byte(old), 0) == Hash([]byte(old), 1) {
+	if shared.Hash([]byte(old), 0) == shared.Hash([]byte(old), 1) {
 		t.Error("the collision count does not change the hash")
 	}
-	if got := len(Name(strings.Repeat("x", 240), "abc")); got != 223+1+3 {
+	if got := len(shared.Name(strings.Repeat("x", 240), "abc")); got != 223+1+3 {
 		t.Errorf("name of a long owner has %d characters", got)
 	}
 }
@@ -125,7 +127,7 @@ func TestResolve(t *testing.T) { // WL-0.5
 	}{
 		"the first revision": {
 			image: "web:1",
-			want:  want{Name("web", Hash(one, 0)), Name("web", Hash(one, 0)), Create, 1},
+			want:  want{shared.Name("web", shared.Hash(one, 0)), shared.Name("web", shared.Hash(one, 0)), Create, 1},
 		},
 		"nothing changed": {
 			image: "web:1", status: "web-a",
@@ -135,7 +137,7 @@ func TestResolve(t *testing.T) { // WL-0.5
 		"a new template": {
 			image: "web:2", status: "web-a",
 			existing: []appsv1.ControllerRevision{stored("web-a", 4, one)},
-			want:     want{Name("web", Hash(two, 0)), "web-a", Create, 5},
+			want:     want{shared.Name("web", shared.Hash(two, 0)), "web-a", Create, 5},
 		},
 		"a rollback makes the older one the newest": {
 			image: "web:1", status: "web-b",
@@ -203,7 +205,7 @@ func TestClash(t *testing.T) { // WL-0.5
 	}
 	other := stored(r.Update.Name, 9, data(t, "web:2"))
 	got := r.Clash(&other)
-	if got.Write != Create || got.Collisions != 1 || got.Update.Name != Name("web", Hash(data(t, "web:1"), 1)) {
+	if got.Write != Create || got.Collisions != 1 || got.Update.Name != shared.Name("web", shared.Hash(data(t, "web:1"), 1)) {
 		t.Errorf("a taken name is not left: %+v", got)
 	}
 	if got.Update.Labels[HashLabel] != Short(r.Update.Name) {
