@@ -42,6 +42,7 @@ func registerLink(m ctrl.Manager, cfg *rest.Config, o *Options) error {
 		m.GetLogger().Info("no --bootstrap-kubeconfig given, running for this cluster alone")
 		return nil
 	}
+	o.Link.RawFeedbackJSON = o.gates.Enabled(RawFeedbackJSON)
 	l, err := link.New(cfg, o.Link)
 	if err != nil {
 		return err

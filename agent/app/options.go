@@ -14,7 +14,7 @@ import (
 	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
-// Gates, with the names and defaults of WL-0.3.
+// Gates, with the names and defaults of WL-0.3 and OCM-2.6.
 const (
 	// CloneSetShortHash labels pods with the short hash of their revision only (WL-1.5).
 	CloneSetShortHash featuregate.Feature = "CloneSetShortHash"
@@ -24,6 +24,8 @@ const (
 	PreparingUpdateAsUpdate featuregate.Feature = "PreparingUpdateAsUpdate"
 	// RecreateOnClaimChange recreates pods instead of updating them in place when the claim templates changed (WL-1.6).
 	RecreateOnClaimChange featuregate.Feature = "RecreatePodWhenChangeVCTInCloneSetGate"
+	// RawFeedbackJSON feeds back objects and lists as JSON text (OCM-12.5).
+	RawFeedbackJSON featuregate.Feature = "RawFeedbackJsonString"
 )
 
 // Options are the flags of the agent.
@@ -49,7 +51,7 @@ func NewOptions() (*Options, error) {
 	gates := featuregate.NewFeatureGate()
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
-		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off,
+		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off, RawFeedbackJSON: off,
 	})
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()

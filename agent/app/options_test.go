@@ -49,9 +49,9 @@ func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
 	}
 }
 
-// WL-0.3
+// WL-0.3, OCM-2.6
 func TestGatesHaveTheNamesAndDefaultsOfTheContract(t *testing.T) {
-	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false, "RecreatePodWhenChangeVCTInCloneSetGate": false} {
+	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false, "RecreatePodWhenChangeVCTInCloneSetGate": false, "RawFeedbackJsonString": false} {
 		if got := parse(t).gates.Enabled(gate); got != want {
 			t.Errorf("%s is %v by default", gate, got)
 		}
