@@ -241,7 +241,10 @@ func (f federation) change(edits ...func(map[string]any)) {
 // Issue: apply once on a hub, and each cluster is asked for its share; what they report is summed up.
 func TestAFederatedDeploymentLives(t *testing.T) {
 	f := federate(t, "lives")
-	f.Expect(f.Admin.Create(t.Context(), f.object())).To(Succeed())
+	created := f.object()
+	f.Expect(f.Admin.Create(t.Context(), created)).To(Succeed())
+	f.Expect(created.Object["spec"]).To(And(HaveKeyWithValue("revisionHistoryLimit", int64(10)),
+		HaveKeyWithValue("updateStrategy", HaveKeyWithValue("type", "Manual")))) // WL-5.2
 
 	// Works, with content as WL-5.8 has it.
 	f.Eventually(func() bool {
@@ -376,7 +379,7 @@ var malformed = map[string]struct {
 	},
 }
 
-// WL-5.1, WL-5.2, WL-5.3
+// WL-5.1, WL-5.3
 func TestMalformedFederatedDeployments(t *testing.T) {
 	f := federate(t, "malformed")
 	for name, tc := range malformed {
