@@ -111,11 +111,18 @@ func (p process) end(ctx context.Context, mark string, signal syscall.Signal) er
 		return fmt.Errorf("kill %s (pid %d): %w", p.program(), p.PID, err)
 	}
 	return poll(ctx, 10*time.Millisecond, func() error {
-		if p.alive(mark) {
+		if p.lingers() {
 			return fmt.Errorf("%s (pid %d) is still there", p.program(), p.PID)
 		}
 		return nil
 	})
+}
+
+// lingers reports whether anything of the process is left. One that is ending has given up its command line already but
+// still holds its files and ports.
+func (p process) lingers() bool {
+	_, birth := describe(p.PID)
+	return birth != "" && birth == p.Birth
 }
 
 // program is the name of what runs, behind the nsenter that put it in its namespace.
