@@ -59,13 +59,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the agent's controllers read or write.
 func Scheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("build scheme: %w", err)
-		}
-	}
-	return scheme, nil
+	return manager.Scheme(clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme)
 }
 
 // Run is the agent, until ctx ends.

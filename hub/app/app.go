@@ -49,15 +49,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the hub reads or writes.
 func Scheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install, appsv1alpha1.AddToScheme,
-	} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("build scheme: %w", err)
-		}
-	}
-	return scheme, nil
+	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install, appsv1alpha1.AddToScheme)
 }
 
 // watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.

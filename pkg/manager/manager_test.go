@@ -1,9 +1,12 @@
 package manager
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 func TestOptions(t *testing.T) {
@@ -28,5 +31,16 @@ func TestOptions(t *testing.T) {
 				t.Errorf("%d problems: %v", len(problems), problems)
 			}
 		})
+	}
+}
+
+func TestSchemeSaysWhatItCannotKnow(t *testing.T) {
+	s, err := Scheme(corev1.AddToScheme)
+	if err != nil || !s.Recognizes(corev1.SchemeGroupVersion.WithKind("Pod")) {
+		t.Errorf("pods are not known: %v", err)
+	}
+	broken := errors.New("two kinds of one name")
+	if _, err := Scheme(func(*runtime.Scheme) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
 	}
 }
