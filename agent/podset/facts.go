@@ -60,7 +60,6 @@ func (l Lens) Facts(pod *corev1.Pod) Pod {
 		State:     State(life.Of(pod)),
 		InPlace:   inPlaceOf(pod),
 		Marked:    labelled || slices.Contains(l.ToDelete, pod.Name), // WL-1.8
-		Labelled:  labelled,
 		Cost:      ParseCost(pod.Annotations[corev1.PodDeletionCost]),
 		LacksHash: label != "" && pod.Labels[templateHashLabel] == "",
 

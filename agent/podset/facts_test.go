@@ -80,7 +80,7 @@ func TestFacts(t *testing.T) {
 			p.GateClosed, p.InPlace.Due = true, podset.OpenGate
 		}},
 		"marked by label": {podset.Lens{}, func(p *corev1.Pod) { p.Labels[kruise.SpecifiedDeleteKey] = "" }, func(p *podset.Pod) {
-			p.Marked, p.Labelled = true, true
+			p.Marked = true
 		}},
 		"marked by name":   {podset.Lens{ToDelete: []string{"y", "x"}}, func(*corev1.Pod) {}, func(p *podset.Pod) { p.Marked = true }},
 		"a deletion cost":  {podset.Lens{}, func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.PodDeletionCost: "-7"} }, func(p *podset.Pod) { p.Cost = -7 }},

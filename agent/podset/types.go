@@ -146,7 +146,6 @@ type Pod struct {
 	State     State
 	InPlace   InPlace
 	Marked    bool  // label apps.kruise.io/specified-delete, or named in podsToDelete
-	Labelled  bool  // the label alone: a mark that needs no further write
 	Cost      int32 // controller.kubernetes.io/pod-deletion-cost: ParseCost
 	LacksHash bool  // label pod-template-hash is missing
 

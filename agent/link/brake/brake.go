@@ -15,12 +15,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
 const (
 	// Confirm is the annotation, on the ManifestWork or its AppliedManifestWork, that lets a held work go on.
 	// Its value must be the work's name: a confirmation does not carry over to what else is in a manifest.
-	Confirm = "flotilla.dev/confirm-removal"
+	Confirm = appsv1alpha1.AnnotationConfirmRemoval
 	// ReasonHeld is the reason of the work's condition while it is held.
 	ReasonHeld = "HeldByBrake"
 

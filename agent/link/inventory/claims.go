@@ -7,12 +7,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1alpha1 "open-cluster-management.io/api/cluster/v1alpha1"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
-// The claims this agent writes on its own cluster, and the label that keeps a claim from the hub.
+// The claims this agent writes on its own cluster beside those of zones and regions, and the label that keeps a claim from the hub.
 const (
-	ClaimZones   = "zones.flotilla.dev"
-	ClaimRegions = "regions.flotilla.dev"
 	claimID      = "id.k8s.io"
 	claimVersion = "kubeversion.open-cluster-management.io"
 	spokeOnly    = "open-cluster-management.io/spoke-only"
@@ -32,8 +32,8 @@ func (k Known) Claims() map[string]string {
 	out := map[string]string{}
 	for name, value := range map[string]string{
 		claimID: k.ClusterID, claimVersion: k.Version,
-		ClaimZones:   join(k.Nodes, corev1.LabelTopologyZone),
-		ClaimRegions: join(k.Nodes, corev1.LabelTopologyRegion),
+		appsv1alpha1.ClaimZones:   join(k.Nodes, corev1.LabelTopologyZone),
+		appsv1alpha1.ClaimRegions: join(k.Nodes, corev1.LabelTopologyRegion),
 	} {
 		if value != "" {
 			out[name] = value
@@ -94,7 +94,7 @@ func Reported(claims []clusterv1alpha1.ClusterClaim, reservedSuffixes []string, 
 // isReserved also counts the claims of ours: twenty custom claims of a user must not push the zones out, by
 // which the hub places workloads.
 func isReserved(name string, suffixes []string) bool {
-	if slices.Contains(clusterv1alpha1.ReservedClusterClaimNames[:], name) || name == ClaimZones || name == ClaimRegions {
+	if slices.Contains(clusterv1alpha1.ReservedClusterClaimNames[:], name) || name == appsv1alpha1.ClaimZones || name == appsv1alpha1.ClaimRegions {
 		return true
 	}
 	return slices.ContainsFunc(suffixes, func(s string) bool { return s != "" && strings.HasSuffix(name, s) })

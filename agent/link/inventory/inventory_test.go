@@ -21,6 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -68,7 +70,7 @@ func TestClaimsOfOurs(t *testing.T) {
 	for i := range 200 {
 		many = append(many, node(fmt.Sprintf("zone-%05d", i), "1", false))
 	}
-	zones := Known{Nodes: many}.Claims()[ClaimZones]
+	zones := Known{Nodes: many}.Claims()[appsv1alpha1.ClaimZones]
 	if len(zones) > 1024 || !strings.HasSuffix(zones, ",zone-00092") {
 		t.Errorf("%d characters, ends in %q", len(zones), zones[len(zones)-11:])
 	}

@@ -144,7 +144,7 @@ func (w *World) terminate(p *pod) {
 
 func (w *World) update(p *pod, u podset.Update) {
 	if u.How == podset.MarkForRecreate {
-		p.Marked, p.Labelled = true, true
+		p.Marked = true
 		return
 	}
 	// WL-4.2: the gate closes and the revision is written first.

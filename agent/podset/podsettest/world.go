@@ -192,7 +192,7 @@ func (w *World) DeleteOne() {
 		return
 	}
 	p := active[w.random.IntN(len(active))]
-	p.Marked, p.Labelled = true, true
+	p.Marked = true
 	p.excused = p.excused || !w.up(p) // a marked pod no longer counts as down (WL-1.19 2)
 	w.changed(p)
 	w.order("mark %s for deletion", p.Name)

@@ -152,15 +152,6 @@ func (s *System) StartAgent(ctx context.Context, member string) error {
 	return s.Fleet.Again(ctx, agentName(member), nil)
 }
 
-// KillHub ends the hub process as a crash would; StartHub starts it again.
-func (s *System) KillHub(ctx context.Context) error { return s.Fleet.Kill(ctx, hubName) }
-
-// StartHub starts a hub process that was ended.
-func (s *System) StartHub(ctx context.Context) error { return s.Fleet.Again(ctx, hubName, nil) }
-
-// AgentAlive says whether a member's agent process runs.
-func (s *System) AgentAlive(member string) bool { return s.Fleet.Alive(agentName(member)) }
-
 const hubName = "flotilla/hub"
 
 func agentName(member string) string { return "flotilla/agent-" + member }
