@@ -14,6 +14,9 @@ kruise=github.com/openkruise/kruise-api
 gen crd:maxDescLen=0,generateEmbeddedObjectMeta=true \
 	paths=$kruise/apps/v1alpha1 paths=$kruise/apps/v1beta1 paths=$kruise/policy/v1alpha1 output:crd:dir=deploy/member/crds
 
+# The hub serves UnitedDeployments as well.
+cp deploy/member/crds/apps.kruise.io_uniteddeployments.yaml deploy/hub/crds/
+
 ocm=$(go list -m -f '{{.Dir}}' open-cluster-management.io/api)
 take() { # folder in the module, plural, where to
 	for f in "$ocm/$1"/*."$2".crd.yaml "$ocm/$1"/*_"$2".crd.yaml; do
@@ -22,7 +25,8 @@ take() { # folder in the module, plural, where to
 }
 for k in cluster/v1:managedclusters cluster/v1beta2:managedclustersets cluster/v1beta2:managedclustersetbindings \
 	cluster/v1beta1:placements cluster/v1beta1:placementdecisions cluster/v1alpha1:addonplacementscores \
-	work/v1:manifestworks work/v1alpha1:manifestworkreplicasets; do
+	work/v1:manifestworks work/v1alpha1:manifestworkreplicasets addon/v1beta1:clustermanagementaddons \
+	addon/v1beta1:managedclusteraddons addon/v1beta1:addondeploymentconfigs addon/v1alpha1:addontemplates; do
 	take "${k%:*}" "${k#*:}" hub
 done
 take work/v1 appliedmanifestworks member

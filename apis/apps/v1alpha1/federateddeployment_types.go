@@ -48,11 +48,13 @@ type FederatedDeploymentList struct {
 //
 // +kubebuilder:validation:XValidation:rule="oldSelf.selector == self.selector",message="spec.selector: is immutable; create a FederatedDeployment of another name and remove this one once the new one is ready"
 // +kubebuilder:validation:XValidation:rule="has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0",message="spec.selector.matchLabels: at least one label is required, the subset's pods are found by it"
-// +kubebuilder:validation:XValidation:rule="!has(self.updateStrategy) || !has(self.updateStrategy.manualUpdate) || !has(self.updateStrategy.manualUpdate.partitions) || self.updateStrategy.manualUpdate.partitions.all(p, self.topology.subsets.exists(s, s.name == p))",message="spec.updateStrategy.manualUpdate.partitions: every key must be the name of a subset in spec.topology.subsets"
-// +kubebuilder:validation:XValidation:rule="!(self.topology.subsets.exists(s, has(s.replicas)) && self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas)))",message="spec.topology.subsets: replicas and minReplicas/maxReplicas cannot be mixed; use one way for all subsets"
-// +kubebuilder:validation:XValidation:rule="has(self.replicas) || !self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas))",message="spec.replicas: is required when a subset sets minReplicas or maxReplicas"
-// +kubebuilder:validation:XValidation:rule="has(self.replicas) || self.topology.subsets.all(s, has(s.replicas) && type(s.replicas) == int)",message="spec.replicas: is required unless every subset sets replicas to a number"
-// +kubebuilder:validation:XValidation:rule="!self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas)) || self.topology.subsets.exists(s, !has(s.maxReplicas))",message="spec.topology.subsets: at least one subset must have no maxReplicas, or replicas beyond the sum could go nowhere"
+// +kubebuilder:validation:XValidation:rule="!has(self.updateStrategy) || !has(self.updateStrategy.manualUpdate) || !has(self.updateStrategy.manualUpdate.partitions) || !has(self.topology.subsets) || self.updateStrategy.manualUpdate.partitions.all(p, self.topology.subsets.exists(s, s.name == p))",message="spec.updateStrategy.manualUpdate.partitions: every key must be the name of a subset in spec.topology.subsets"
+// +kubebuilder:validation:XValidation:rule="!has(self.topology.subsets) || !(self.topology.subsets.exists(s, has(s.replicas)) && self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas)))",message="spec.topology.subsets: replicas and minReplicas/maxReplicas cannot be mixed; use one way for all subsets"
+// +kubebuilder:validation:XValidation:rule="has(self.replicas) || !has(self.topology.subsets) || !self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas))",message="spec.replicas: is required when a subset sets minReplicas or maxReplicas"
+// +kubebuilder:validation:XValidation:rule="has(self.replicas) || !has(self.topology.subsets) || self.topology.subsets.all(s, has(s.replicas) && type(s.replicas) == int)",message="spec.replicas: is required unless every subset sets replicas to a number"
+// +kubebuilder:validation:XValidation:rule="!has(self.topology.subsets) || !self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas)) || self.topology.subsets.exists(s, !has(s.maxReplicas))",message="spec.topology.subsets: at least one subset must have no maxReplicas, or replicas beyond the sum could go nowhere"
+// +kubebuilder:validation:XValidation:rule="has(self.replicas) || !has(self.topology.placementRef)",message="spec.replicas: is required with topology.placementRef, the clusters share it"
+// +kubebuilder:validation:XValidation:rule="!has(self.updateStrategy) || !has(self.updateStrategy.progressive) || !has(self.updateStrategy.progressive.waves) || !has(self.topology.subsets) || self.updateStrategy.progressive.waves.all(w, !has(w.subsets) || w.subsets.all(n, self.topology.subsets.exists(s, s.name == n)))",message="spec.updateStrategy.progressive.waves: every entry of subsets must be the name of a subset in spec.topology.subsets"
 type FederatedDeploymentSpec struct {
 	// Replicas is the total over all subsets. It may be left out only when every subset says its number itself.
 	// +optional
@@ -72,6 +74,15 @@ type FederatedDeploymentSpec struct {
 	// +optional
 	// +kubebuilder:default={type: Manual}
 	UpdateStrategy UpdateStrategy `json:"updateStrategy,omitempty"`
+
+	// Failover says what happens to the replicas of a cluster that falls silent. Without it they stay where they are.
+	// +optional
+	Failover *Failover `json:"failover,omitempty"`
+
+	// PropagateReferences lets the ConfigMaps and Secrets of this namespace that the pod template refers to travel with
+	// the workload. Whoever may write this object thereby copies them to the clusters it names.
+	// +optional
+	PropagateReferences bool `json:"propagateReferences,omitempty"`
 
 	// RevisionHistoryLimit is the number of old revisions kept for undoing a change.
 	// +optional
@@ -113,27 +124,67 @@ type SubsetTemplate struct {
 	DeploymentTemplate *kruisev1alpha1.DeploymentTemplateSpec `json:"deploymentTemplate,omitempty"`
 }
 
-// Topology says which subsets there are.
+// Topology says which subsets there are: a list, or one for every cluster that a Placement decides for.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.subsets) != has(self.placementRef)",message="set exactly one of subsets and placementRef"
 type Topology struct {
 	// Subsets are the shares of the workload, in order of priority.
+	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=1000
-	Subsets []Subset `json:"subsets"`
+	Subsets []Subset `json:"subsets,omitempty"`
+
+	// PlacementRef makes a subset, named like the cluster, of each cluster that a Placement decides for.
+	// +optional
+	PlacementRef *PlacementRef `json:"placementRef,omitempty"`
 
 	// ScheduleStrategy says what happens to replicas that a subset cannot run.
 	// +optional
 	ScheduleStrategy *ScheduleStrategy `json:"scheduleStrategy,omitempty"`
 }
 
+// ReplicaWeighting is how the clusters of a Placement share the replicas.
+//
+// +kubebuilder:validation:Enum=Equal;Score
+type ReplicaWeighting string
+
+const (
+	// WeightEqual gives every cluster the same share.
+	WeightEqual ReplicaWeighting = "Equal"
+	// WeightScore shares by the score of the decision; clusters with a score of 0 or less get a share only when no
+	// cluster has more.
+	WeightScore ReplicaWeighting = "Score"
+)
+
+// PlacementRef refers to a Placement in the namespace of the FederatedDeployment.
+type PlacementRef struct {
+	// Name of the Placement.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Weighting is how the clusters share the replicas.
+	// +optional
+	// +kubebuilder:default=Equal
+	Weighting ReplicaWeighting `json:"weighting,omitempty"`
+	// MaxReplicasPerCluster is the most that one cluster gets. Without it there is no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	MaxReplicasPerCluster *int32 `json:"maxReplicasPerCluster,omitempty"`
+}
+
 // ScheduleStrategyType is what happens to replicas that a subset cannot run.
 //
-// +kubebuilder:validation:Enum=Fixed
+// +kubebuilder:validation:Enum=Fixed;Adaptive
 type ScheduleStrategyType string
 
-// ScheduleFixed leaves every replica in the subset that it was given to.
-const ScheduleFixed ScheduleStrategyType = "Fixed"
+const (
+	// ScheduleFixed leaves every replica in the subset that it was given to.
+	ScheduleFixed ScheduleStrategyType = "Fixed"
+	// ScheduleAdaptive moves replicas that a subset cannot schedule to subsets that can (WL-5.7).
+	ScheduleAdaptive ScheduleStrategyType = "Adaptive"
+)
 
 // ScheduleStrategy says what happens to replicas that a subset cannot run.
 type ScheduleStrategy struct {
@@ -141,6 +192,60 @@ type ScheduleStrategy struct {
 	// +optional
 	// +kubebuilder:default=Fixed
 	Type ScheduleStrategyType `json:"type,omitempty"`
+	// Adaptive holds the times of type Adaptive.
+	// +optional
+	Adaptive *AdaptiveSchedule `json:"adaptive,omitempty"`
+}
+
+// AdaptiveSchedule holds the times of Adaptive scheduling (WL-5.7).
+type AdaptiveSchedule struct {
+	// RescheduleCriticalSeconds is how long a pod may be unschedulable before it counts. The default is 30.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	RescheduleCriticalSeconds *int32 `json:"rescheduleCriticalSeconds,omitempty"`
+	// UnschedulableLastSeconds is how long a subset then gets no further replicas. The default is 300.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	UnschedulableLastSeconds *int32 `json:"unschedulableLastSeconds,omitempty"`
+}
+
+// FailoverMode is what a silent cluster is expected to do.
+//
+// +kubebuilder:validation:Enum=KeepRunning;StepDown
+type FailoverMode string
+
+const (
+	// FailoverKeepRunning lets a silent cluster go on; until it is heard again more replicas may run than were asked for.
+	FailoverKeepRunning FailoverMode = "KeepRunning"
+	// FailoverStepDown makes the agent of a silent cluster stop its replicas by itself; they start elsewhere only after
+	// that. An agent that is gone itself cannot stop them.
+	FailoverStepDown FailoverMode = "StepDown"
+)
+
+// Failover says when replicas of a silent cluster start elsewhere and how they come back.
+type Failover struct {
+	// Mode is what a silent cluster is expected to do.
+	// +optional
+	// +kubebuilder:default=KeepRunning
+	Mode FailoverMode `json:"mode,omitempty"`
+	// AfterSeconds is how long a cluster may be silent, counted from when the hub marked it unreachable, before its
+	// replicas start elsewhere. With StepDown the agent stops its replicas after as many seconds without its hub.
+	// +optional
+	// +kubebuilder:default=300
+	// +kubebuilder:validation:Minimum=10
+	AfterSeconds int32 `json:"afterSeconds,omitempty"`
+	// ReturnAfterSeconds is how long a cluster must be back and well before replicas elsewhere are taken away again.
+	// +optional
+	// +kubebuilder:default=60
+	// +kubebuilder:validation:Minimum=0
+	ReturnAfterSeconds *int32 `json:"returnAfterSeconds,omitempty"`
+	// MaxSilentPercent is the share of the clusters in use that may be silent together; with more, the hub is taken to
+	// be the one that is cut off, and nothing moves.
+	// +optional
+	// +kubebuilder:default=50
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	MaxSilentPercent *int32 `json:"maxSilentPercent,omitempty"`
 }
 
 // Subset is one share of the workload: how many replicas, in which cluster, on which of its nodes.
@@ -209,13 +314,20 @@ type Subset struct {
 
 // UpdateStrategyType is how a changed template reaches the subsets.
 //
-// +kubebuilder:validation:Enum=Manual
+// +kubebuilder:validation:Enum=Manual;Progressive
 type UpdateStrategyType string
 
-// UpdateManual leaves the pace to the partitions that the user sets.
-const UpdateManual UpdateStrategyType = "Manual"
+const (
+	// UpdateManual leaves the pace to the partitions that the user sets.
+	UpdateManual UpdateStrategyType = "Manual"
+	// UpdateProgressive goes in waves and rolls back by itself.
+	UpdateProgressive UpdateStrategyType = "Progressive"
+)
 
 // UpdateStrategy says how a changed template reaches the subsets.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.manualUpdate) || self.type == 'Manual'",message="manualUpdate: is for type Manual only; remove it or set type to Manual"
+// +kubebuilder:validation:XValidation:rule="!has(self.progressive) || self.type == 'Progressive'",message="progressive: is for type Progressive only; remove it or set type to Progressive"
 type UpdateStrategy struct {
 	// Type of the strategy.
 	// +optional
@@ -224,6 +336,75 @@ type UpdateStrategy struct {
 	// ManualUpdate holds the partitions of type Manual.
 	// +optional
 	ManualUpdate *ManualUpdate `json:"manualUpdate,omitempty"`
+	// Progressive holds the waves of type Progressive. Without it every subset is a wave of its own, in their order.
+	// +optional
+	Progressive *ProgressiveUpdate `json:"progressive,omitempty"`
+	// Paused stops an update where it is. What was updated stays updated.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
+}
+
+// FailureAction is what happens when a wave fails.
+//
+// +kubebuilder:validation:Enum=Rollback;Pause
+type FailureAction string
+
+const (
+	// FailureRollback brings every subset back to the revision before.
+	FailureRollback FailureAction = "Rollback"
+	// FailurePause stops and waits for a human.
+	FailurePause FailureAction = "Pause"
+)
+
+// ProgressiveUpdate says in which waves a changed template goes out, and what stops it.
+type ProgressiveUpdate struct {
+	// Waves go one after the other. What they leave goes out as one last wave.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	Waves []Wave `json:"waves,omitempty"`
+	// MaxFailures is how many subsets may fail, a number or a percentage of all, before the update has failed.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",message="write a number of 0 or more, or a percentage from 0% to 100%"
+	// +kubebuilder:validation:MaxLength=20
+	MaxFailures *intstr.IntOrString `json:"maxFailures,omitempty"`
+	// ProgressDeadlineSeconds is how long a subset may take to become healthy in a wave before it counts as failed.
+	// +optional
+	// +kubebuilder:default=600
+	// +kubebuilder:validation:Minimum=1
+	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
+	// OnFailure is what happens when the update has failed.
+	// +optional
+	// +kubebuilder:default=Rollback
+	OnFailure FailureAction `json:"onFailure,omitempty"`
+}
+
+// Wave is a step of a progressive update.
+type Wave struct {
+	// Name of the wave, for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+	// Subsets that are updated in this wave; empty is all of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=200
+	// +kubebuilder:validation:items:MaxLength=63
+	Subsets []string `json:"subsets,omitempty"`
+	// Percent of each subset's replicas that are on the new revision after this wave.
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Percent *int32 `json:"percent,omitempty"`
+	// SoakSeconds is how long the wave must stay healthy before the next begins.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	SoakSeconds int32 `json:"soakSeconds,omitempty"`
+	// Pause waits after this wave until somebody lets it go on: kubectl flotilla resume.
+	// +optional
+	Pause bool `json:"pause,omitempty"`
 }
 
 // ManualUpdate sets, per subset, how many replicas stay on the old revision.
@@ -280,6 +461,10 @@ type FederatedDeploymentStatus struct {
 	// +optional
 	LabelSelector string `json:"labelSelector,omitempty"`
 
+	// Rollout is how far a progressive update is.
+	// +optional
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
+
 	// Subsets has a line for every subset, in the order of the spec; subsets on their way out follow.
 	// +optional
 	// +listType=map
@@ -291,6 +476,56 @@ type FederatedDeploymentStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// RolloutPhase is what a progressive update does now.
+type RolloutPhase string
+
+// Phases of a progressive update.
+const (
+	// RolloutProgressing: replicas of the wave are being updated.
+	RolloutProgressing RolloutPhase = "Progressing"
+	// RolloutSoaking: the wave is healthy and has to stay so for a while.
+	RolloutSoaking RolloutPhase = "Soaking"
+	// RolloutPaused: somebody has to let it go on.
+	RolloutPaused RolloutPhase = "Paused"
+	// RolloutFailed: it failed and was told to stop where it is.
+	RolloutFailed RolloutPhase = "Failed"
+	// RolloutRollingBack: it failed, and all subsets go back to the revision before.
+	RolloutRollingBack RolloutPhase = "RollingBack"
+	// RolloutRolledBack: all subsets are back, and stay there until the template changes.
+	RolloutRolledBack RolloutPhase = "RolledBack"
+	// RolloutComplete: every replica is on the revision of the template.
+	RolloutComplete RolloutPhase = "Complete"
+)
+
+// RolloutStatus is how far a progressive update is.
+type RolloutStatus struct {
+	// Revision that goes out.
+	Revision string `json:"revision"`
+	// StableRevision is what it goes back to on failure.
+	// +optional
+	StableRevision string `json:"stableRevision,omitempty"`
+	// Phase of the update.
+	Phase RolloutPhase `json:"phase"`
+	// Wave that it is in, from 1.
+	// +optional
+	Wave int32 `json:"wave,omitempty"`
+	// Waves that there are.
+	// +optional
+	Waves int32 `json:"waves,omitempty"`
+	// WaveStartTime is when the present wave began.
+	// +optional
+	WaveStartTime *metav1.Time `json:"waveStartTime,omitempty"`
+	// HealthySince is since when the present wave has been healthy.
+	// +optional
+	HealthySince *metav1.Time `json:"healthySince,omitempty"`
+	// Resumed is the last wave that somebody let go on.
+	// +optional
+	Resumed int32 `json:"resumed,omitempty"`
+	// Message says what it waits for, or why it failed.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // SubsetStatus is what the hub knows of one subset, as its cluster reported it last.
@@ -327,6 +562,23 @@ type SubsetStatus struct {
 	// Partition is the number of replicas that are kept on the old revision.
 	// +optional
 	Partition int32 `json:"partition,omitempty"`
+	// UnschedulableReplicas is the number of pods that found no node for too long, as the agent counts them.
+	// +optional
+	UnschedulableReplicas int32 `json:"unschedulableReplicas,omitempty"`
+	// Revision that the subset is asked to run.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// FailedOverSince is since when its replicas have been started elsewhere, because the cluster fell silent.
+	// +optional
+	FailedOverSince *metav1.Time `json:"failedOverSince,omitempty"`
+	// BackSince is since when a cluster that was failed over has been heard again.
+	// +optional
+	BackSince *metav1.Time `json:"backSince,omitempty"`
+	// Conditions of the subset: Schedulable (WL-5.7).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Silent is true while the cluster is not heard from; the numbers above are then the last that it said.
 	// +optional
 	Silent bool `json:"silent,omitempty"`

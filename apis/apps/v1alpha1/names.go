@@ -24,6 +24,26 @@ const (
 	// AnnotationConfirmRemoval lets a held removal go on. Its value is the name of the object it stands on, or,
 	// on a cluster namespace, the name of that namespace.
 	AnnotationConfirmRemoval = "flotilla.dev/confirm-removal"
+	// AnnotationConfirmMassRemoval lets removals go on that were held because there were so many at once. On a
+	// ManagedCluster its value is that cluster's name, and the agent goes on; on the namespace of the hub it is the time
+	// (RFC 3339) until which the hub lets them pass.
+	AnnotationConfirmMassRemoval = "flotilla.dev/confirm-mass-removal"
+	// AnnotationHubHistory is on every ManagedCluster: the id of the hub's history. Another id means that the hub was
+	// restored or replaced, and agents remove and change nothing until somebody confirms.
+	AnnotationHubHistory = "flotilla.dev/hub-history"
+	// AnnotationConfirmHistory on a ManagedCluster is the history id that its agent shall go on with.
+	AnnotationConfirmHistory = "flotilla.dev/confirm-history"
+	// AnnotationDetach on a ManagedCluster says who lets it go, leaving everything in it running.
+	AnnotationDetach = "flotilla.dev/detach"
+	// AnnotationStepDownAfter on a ManifestWork is how long (a Go duration) its agent may be without its hub before it
+	// stops the replicas of the work's workloads. Without it they keep running.
+	AnnotationStepDownAfter = "apps.flotilla.dev/step-down-after"
+	// AnnotationRescheduleCritical on a workload is how many seconds a pod may be unschedulable before it counts.
+	AnnotationRescheduleCritical = "apps.flotilla.dev/reschedule-critical-seconds"
+	// AnnotationUnschedulable on a workload is how many of its pods have been unschedulable for longer than that.
+	AnnotationUnschedulable = "apps.flotilla.dev/unschedulable-replicas"
+	// AnnotationResume on a FederatedDeployment lets a paused update go on. Its value is <revision>/<wave>.
+	AnnotationResume = "apps.flotilla.dev/resume"
 	// FinalizerWorks keeps a FederatedDeployment until the works it made are gone from every cluster.
 	FinalizerWorks = "apps.flotilla.dev/works"
 )
@@ -70,6 +90,20 @@ const (
 	ReasonRemovalHeld = "RemovalHeld"
 	// ReasonRolloutStuck: updated pods do not become ready and use up the budget.
 	ReasonRolloutStuck = "RolloutStuck"
+	// ReasonPlacementUnresolved: the Placement is missing, undecided or misconfigured.
+	ReasonPlacementUnresolved = "PlacementUnresolved"
+	// ReasonUnschedulable: replicas find no node, and no other subset may take them.
+	ReasonUnschedulable = "Unschedulable"
+	// ReasonReferenceMissing: a ConfigMap or Secret that shall travel is not there.
+	ReasonReferenceMissing = "ReferenceMissing"
+	// ReasonRolledBack: an update failed, and all subsets run the revision before.
+	ReasonRolledBack = "RolledBack"
+	// ReasonRolloutFailed: an update failed and waits for a human.
+	ReasonRolloutFailed = "RolloutFailed"
+	// ReasonRolloutPaused: an update waits until somebody lets it go on.
+	ReasonRolloutPaused = "RolloutPaused"
+	// ReasonFailoverHeld: so many clusters are silent that the hub is probably the one that is cut off.
+	ReasonFailoverHeld = "FailoverHeld"
 	// ReasonRemoving: the object is being deleted and waits for clusters to remove its workloads.
 	ReasonRemoving = "Removing"
 	// ReasonSettled is the reason of Reconciling and Stalled while they are False.
