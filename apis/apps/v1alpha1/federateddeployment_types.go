@@ -54,7 +54,6 @@ type FederatedDeploymentList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.replicas) || !has(self.topology.subsets) || self.topology.subsets.all(s, has(s.replicas) && type(s.replicas) == int)",message="spec.replicas: is required unless every subset sets replicas to a number"
 // +kubebuilder:validation:XValidation:rule="!has(self.topology.subsets) || !self.topology.subsets.exists(s, has(s.minReplicas) || has(s.maxReplicas)) || self.topology.subsets.exists(s, !has(s.maxReplicas))",message="spec.topology.subsets: at least one subset must have no maxReplicas, or replicas beyond the sum could go nowhere"
 // +kubebuilder:validation:XValidation:rule="has(self.replicas) || !has(self.topology.placementRef)",message="spec.replicas: is required with topology.placementRef, the clusters share it"
-// +kubebuilder:validation:XValidation:rule="!has(self.updateStrategy) || !has(self.updateStrategy.progressive) || !has(self.updateStrategy.progressive.waves) || !has(self.topology.subsets) || self.updateStrategy.progressive.waves.all(w, !has(w.subsets) || w.subsets.all(n, self.topology.subsets.exists(s, s.name == n)))",message="spec.updateStrategy.progressive.waves: every entry of subsets must be the name of a subset in spec.topology.subsets"
 type FederatedDeploymentSpec struct {
 	// Replicas is the total over all subsets. It may be left out only when every subset says its number itself.
 	// +optional
@@ -386,7 +385,8 @@ type Wave struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name,omitempty"`
-	// Subsets that are updated in this wave; empty is all of them.
+	// Subsets that are updated in this wave; empty is all of them. A name that is no subset's is refused by the hub
+	// (Stalled), because the schema cannot afford to look.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=200
