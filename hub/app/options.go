@@ -19,6 +19,9 @@ const ManagedClusterAutoApproval featuregate.Feature = "ManagedClusterAutoApprov
 // put on the member. OCM has it on; here whoever removes a cluster says so first.
 const ResourceCleanup featuregate.Feature = "ResourceCleanup"
 
+// DefaultClusterSet keeps the cluster sets "default" and "global" (OCM-8.2).
+const DefaultClusterSet featuregate.Feature = "DefaultClusterSet"
+
 // Options are the flags of the hub.
 type Options struct {
 	// Kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses.
@@ -38,6 +41,7 @@ func NewOptions() (*Options, error) {
 	gates := featuregate.NewFeatureGate()
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
 		ManagedClusterAutoApproval: {Default: false, PreRelease: featuregate.Alpha},
+		DefaultClusterSet:          {Default: true, PreRelease: featuregate.Beta},
 		ResourceCleanup:            {Default: false, PreRelease: featuregate.Beta},
 	})
 	return &Options{
