@@ -8,6 +8,10 @@ const (
 	LabelFederatedDeploymentNamespace = "apps.flotilla.dev/federateddeployment-namespace"
 	// LabelFederatedDeploymentUID is its UID, so that a namesake created later never inherits works.
 	LabelFederatedDeploymentUID = "apps.flotilla.dev/federateddeployment-uid"
+	// LabelUnitedDeployment and its companions are on the works of a UnitedDeployment instead of those above.
+	LabelUnitedDeployment          = "apps.flotilla.dev/uniteddeployment"
+	LabelUnitedDeploymentNamespace = "apps.flotilla.dev/uniteddeployment-namespace"
+	LabelUnitedDeploymentUID       = "apps.flotilla.dev/uniteddeployment-uid"
 	// LabelSubset is the subset's name.
 	LabelSubset = "apps.flotilla.dev/subset"
 )
@@ -18,6 +22,9 @@ const (
 	// AnnotationClusterChoice is how the cluster of a ManifestWork was chosen. As long as the user asks the same way, the
 	// subset stays where it is.
 	AnnotationClusterChoice = "apps.flotilla.dev/cluster-choice"
+	// AnnotationSubsetCluster and the name of a subset make an annotation of a UnitedDeployment that names the subset's
+	// cluster, as topology.subsets[].cluster of a FederatedDeployment does.
+	AnnotationSubsetCluster = "cluster.apps.flotilla.dev/"
 	// AnnotationContent is on the workload of a member: a hash of all that the hub asked for but replicas and partition.
 	// Pods count as updated only when the member spoke of the content that is wanted now.
 	AnnotationContent = "apps.flotilla.dev/content"
