@@ -26,6 +26,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/flotilla-project/flotilla/agent/link/brake"
+	"github.com/flotilla-project/flotilla/agent/link/conditions"
 	"github.com/flotilla-project/flotilla/agent/link/feedback"
 )
 
@@ -56,6 +57,7 @@ type Agent struct {
 	deps    Deps
 	options Options
 	limits  feedback.Limits
+	rules   *conditions.Evaluator
 	records records
 	objects *objects
 	watcher *watcher
@@ -87,6 +89,7 @@ func newAgent(d Deps, o Options) *Agent {
 	}
 	a := &Agent{
 		deps: d, options: o, limits: feedback.Limits{RawJSON: o.RawJSON, MostRaw: o.MostRawJSON},
+		rules:   conditions.New(),
 		records: records{local: d.Local, hash: hash, agent: o.AgentID}, memory: newMemory(),
 		queue: workqueue.NewTypedDelayingQueue[string](),
 	}

@@ -41,6 +41,9 @@ func (a *applier) applyAll(ctx context.Context, manifests []*manifest) {
 			m.failed = m.broken
 			continue
 		}
+		if m.done {
+			continue // OCM-13.3
+		}
 		m.failed = guarded(m, a.retry(ctx, m))
 	}
 }

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"slices"
 	"strings"
 
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -8,8 +9,10 @@ import (
 
 // config is what a work asks for one of its manifests.
 type config struct {
-	strategy workv1.UpdateStrategy
-	feedback []workv1.FeedbackRule
+	strategy   workv1.UpdateStrategy
+	feedback   []workv1.FeedbackRule
+	scrape     workv1.FeedbackScrapeType
+	conditions []workv1.ConditionRule
 }
 
 // configOf picks from a work's options what concerns meta: for each field the first matching entry that sets it
@@ -28,11 +31,22 @@ func configOf(options []workv1.ManifestConfigOption, meta workv1.ManifestResourc
 		if len(o.FeedbackRules) > 0 && out.feedback == nil {
 			out.feedback = o.FeedbackRules
 		}
+		if len(o.ConditionRules) > 0 && out.conditions == nil {
+			out.conditions = o.ConditionRules
+		}
+		if o.FeedbackScrapeType != "" {
+			out.scrape = o.FeedbackScrapeType // here the last one wins
+		}
 	}
 	if out.strategy.Type == "" {
 		out.strategy.Type = workv1.UpdateStrategyTypeUpdate
 	}
 	return out
+}
+
+// completes reports whether a rule may complete the manifest. OCM-13.3
+func (c config) completes() bool {
+	return slices.ContainsFunc(c.conditions, func(r workv1.ConditionRule) bool { return r.Condition == workv1.ManifestComplete })
 }
 
 func selects(id workv1.ResourceIdentifier, meta workv1.ManifestResourceMeta) bool {

@@ -194,7 +194,7 @@ func newBench(t *testing.T, work *workv1.ManifestWork) *bench {
 	b.Agent = newAgent(Deps{
 		Hub: b.hub, Works: fakeWorks{Reader: b.hub}, Online: func() bool { return b.online }, Cluster: "east", HubServer: "https://hub", Local: b.local,
 	}, Options{StatusInterval: time.Second})
-	b.objects = &objects{clients: map[string]dynamic.Interface{"": b.member}}
+	b.objects = &objects{clients: map[string]dynamic.Interface{"": b.member}, mapper: kinds()}
 	b.watcher = newWatcher(nil, 0, b.touched)
 	b.ask = func(context.Context) (brake.Answer, error) {
 		answer := b.answers[min(b.asked, len(b.answers)-1)]
@@ -400,4 +400,15 @@ func TestAnExecutorThatNamesNobodyIsNotUs(t *testing.T) {
 	if c, err := o.as(nil); err != nil || c == nil {
 		t.Error(err)
 	}
+}
+
+// steady is a mapper that always knows the same kinds.
+type steady struct{ meta.RESTMapper }
+
+func (steady) Reset() {}
+
+func kinds() steady {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, meta.RESTScopeNamespace)
+	return steady{m}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -20,10 +21,12 @@ type manifest struct {
 	config config
 	broken error // why it cannot be applied at all: unreadable, or of a kind the cluster does not know
 
+	done    bool                       // its condition Complete is True: it is left as it is
 	live    *unstructured.Unstructured // nil: not there, or not read
 	failed  error                      // why applying failed
 	unread  error                      // why the object could not be read; nil with live nil means it is not there
 	applied bool                       // this round tried to apply it
+	ruled   []metav1.Condition         // what its condition rules say of live
 }
 
 // gvr is where the object is found.
@@ -37,7 +40,7 @@ func (m *manifest) readOnly() bool {
 
 // lost reports whether an object that was applied is not there any more.
 func (m *manifest) lost() bool {
-	return m.meta.Resource != "" && !m.readOnly() && m.live == nil && m.unread == nil
+	return m.meta.Resource != "" && !m.readOnly() && !m.done && m.live == nil && m.unread == nil
 }
 
 // key names the object in memory, whatever version it is applied in.
@@ -56,9 +59,16 @@ func decode(work *workv1.ManifestWork, find mapKind) []*manifest {
 	for i := range work.Spec.Workload.Manifests {
 		m := decodeOne(int32(i), work.Spec.Workload.Manifests[i].Raw, find)
 		m.config = configOf(work.Spec.ManifestConfigs, m.meta)
+		m.done = completed(previous(work.Status.ResourceStatus.Manifests, m.meta), m.config)
 		out = append(out, m)
 	}
 	return out
+}
+
+// completed reports whether a manifest has reached its condition Complete. Whoever takes the rule away has it
+// carried out again. OCM-13.3
+func completed(entry workv1.ManifestCondition, c config) bool {
+	return c.completes() && meta.IsStatusConditionTrue(entry.Conditions, workv1.ManifestComplete)
 }
 
 func decodeOne(ordinal int32, raw []byte, find mapKind) *manifest {
@@ -103,6 +113,7 @@ func remembered(work *workv1.ManifestWork) []*manifest {
 	for i := range work.Status.ResourceStatus.Manifests {
 		m := &manifest{meta: work.Status.ResourceStatus.Manifests[i].ResourceMeta}
 		m.config = configOf(work.Spec.ManifestConfigs, m.meta)
+		m.done = completed(work.Status.ResourceStatus.Manifests[i], m.config)
 		out = append(out, m)
 	}
 	return out

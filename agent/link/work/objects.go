@@ -30,7 +30,7 @@ const (
 // and a cache per kind would be paid for by every node.
 type objects struct {
 	config *rest.Config
-	mapper *restmapper.DeferredDiscoveryRESTMapper
+	mapper meta.ResettableRESTMapper
 
 	mu        sync.Mutex
 	refreshed time.Time

@@ -196,11 +196,11 @@ func (a *Agent) read(ctx context.Context, c dynamic.Interface, manifests []*mani
 	}
 }
 
-// watchList is what to watch between rounds: objects with feedback rules.
+// watchList is what to watch between rounds: objects with rules.
 func watchList(manifests []*manifest) []watched {
 	var out []watched
 	for _, m := range manifests {
-		if m.meta.Resource != "" && len(m.config.feedback) > 0 {
+		if m.meta.Resource != "" && len(m.config.feedback)+len(m.config.conditions) > 0 {
 			out = append(out, watched{m.gvr(), m.meta.Namespace, m.meta.Name})
 		}
 	}
@@ -228,6 +228,11 @@ func (a *Agent) lookAt(ctx context.Context, work *workv1.ManifestWork, s *state)
 // tell writes the status, if it changed, and sets when to look again.
 func (a *Agent) tell(ctx context.Context, work *workv1.ManifestWork, s *state, manifests []*manifest) error {
 	s.nextStatus = time.Now().Add(wait.Jitter(a.options.StatusInterval, statusJitter))
+	for _, m := range manifests {
+		if m.live != nil && len(m.config.conditions) > 0 {
+			m.ruled = a.rules.Evaluate(ctx, m.live, m.config.conditions) // OCM-13.1
+		}
+	}
 	next := work.DeepCopy()
 	report(next, manifests, a.limits, time.Now())
 	if err := a.write(ctx, work, next, s); err != nil {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 
+	"github.com/flotilla-project/flotilla/agent/link/conditions"
 	"github.com/flotilla-project/flotilla/agent/link/feedback"
 )
 
@@ -44,6 +45,7 @@ func report(work *workv1.ManifestWork, manifests []*manifest, limits feedback.Li
 		reportApplied(&entry, m, work.Generation)
 		reportAvailable(&entry, m, work.Generation)
 		reportFeedback(&entry, m, limits, work.Generation, now)
+		reportRules(&entry, m, work.Generation)
 		after = append(after, entry)
 	}
 	work.Status.ResourceStatus.Manifests = after
@@ -122,6 +124,20 @@ func reportFeedback(entry *workv1.ManifestCondition, m *manifest, limits feedbac
 	}
 }
 
+// reportRules sets what rules say of the object and drops what they said of an earlier generation. While the object
+// cannot be read the old answers stay; and a manifest that has completed stays so when its object is cleared away,
+// or it would run again. OCM-12.4, OCM-13.2
+func reportRules(entry *workv1.ManifestCondition, m *manifest, generation int64) {
+	for _, c := range m.ruled {
+		c.ObservedGeneration = generation
+		meta.SetStatusCondition(&entry.Conditions, c)
+	}
+	if c := meta.FindStatusCondition(entry.Conditions, workv1.ManifestComplete); c != nil && m.done && m.live == nil {
+		c.ObservedGeneration = generation
+	}
+	entry.Conditions = conditions.Prune(entry.Conditions, generation)
+}
+
 // summarize derives the work's own conditions. OCM-12.2
 func summarize(work *workv1.ManifestWork, entries []workv1.ManifestCondition) {
 	if c, ok := sumApplied(entries); ok {
@@ -131,6 +147,7 @@ func summarize(work *workv1.ManifestWork, entries []workv1.ManifestCondition) {
 	c := sumAvailable(entries)
 	c.ObservedGeneration = work.Generation
 	meta.SetStatusCondition(&work.Status.Conditions, c)
+	work.Status.Conditions = conditions.Sum(work.Status.Conditions, entries, work.Generation)
 }
 
 // sumApplied counts only manifests that have the condition; with none the old value stays.

@@ -26,7 +26,7 @@ func deployment(t *testing.T, n string) *manifest {
 		live: object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, status: {replicas: "+n+"}}")}
 }
 
-func conditions(t *testing.T, all []metav1.Condition) map[string]string {
+func told(t *testing.T, all []metav1.Condition) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for _, c := range all {
@@ -70,10 +70,10 @@ func TestReport(t *testing.T) { // OCM-12.1, OCM-12.2
 		t.Run(name, func(t *testing.T) {
 			work := newWork()
 			report(work, []*manifest{tc.m}, feedback.Limits{}, noon)
-			if d := cmp.Diff(tc.want, conditions(t, work.Status.ResourceStatus.Manifests[0].Conditions)); d != "" {
+			if d := cmp.Diff(tc.want, told(t, work.Status.ResourceStatus.Manifests[0].Conditions)); d != "" {
 				t.Error(d)
 			}
-			if d := cmp.Diff(tc.sum, conditions(t, work.Status.Conditions)); d != "" {
+			if d := cmp.Diff(tc.sum, told(t, work.Status.Conditions)); d != "" {
 				t.Error(d)
 			}
 		})
