@@ -1,8 +1,10 @@
-// Package brake decides whether a work that is being deleted on the hub may take its objects with it.
+// Package brake decides whether a work that left the hub, deleted or vanished, may take its objects with it.
 //
-// Deleting a namespace on the hub deletes every work in it, and nobody who mistypes a namespace means a fleet's
-// workloads. So before anything is removed the hub is asked whether the work's namespace is going as well. If
-// it is, everything stays until somebody confirms the work by name. If the hub cannot tell, everything stays.
+// Deleting a namespace on the hub deletes every work in it, a mistaken selector deletes many, and a hub that was
+// restored lacks some; nobody who slips means a fleet's workloads. So before anything is removed the hub is asked
+// whether the work's namespace is going as well, how many works left together is counted, and the hub's history
+// must be the one we know. If something is wrong, everything stays until somebody confirms. If the hub cannot
+// tell, everything stays.
 package brake
 
 import (
@@ -81,23 +83,33 @@ type Facts struct {
 	Work       string
 	Namespace  string
 	Objects    int       // that would be removed
-	Confirmed  bool      // by annotation
+	Confirmed  bool      // by annotation, this work or all that left together
+	History    string    // why the hub's history cannot be trusted; empty: it can
+	Crowd      Crowd     // how many left together, when that is too many
+	Before     string    // why this removal was held for its crowd before: that lasts until it is confirmed
 	Answer     Answer    // empty: the hub could not tell
 	AliveSince time.Time // first of the unbroken answers that the namespace is alive; zero: none yet
 }
 
 // Verdict is what to do with the objects of a work that is being deleted.
 type Verdict struct {
-	Go    bool          // remove them
-	Held  string        // why they are held, for the user; empty when not held
-	After time.Duration // ask again then, unless Go
+	Go      bool          // remove them
+	Held    string        // why they are held, for the user; empty when not held
+	Lasting bool          // held until confirmed, also once the reason has passed
+	After   time.Duration // ask again then, unless Go
 }
 
-// Decide says go only on a confirmation, or on two answers that the namespace is alive.
+// Decide says go only on a confirmation, or when nothing is suspicious and two answers say the namespace is alive.
 func Decide(f Facts, now time.Time) Verdict {
 	switch {
 	case f.Objects == 0 || f.Confirmed:
 		return Verdict{Go: true}
+	case f.History != "":
+		return Verdict{Held: f.History, After: recheck}
+	case f.Before != "":
+		return Verdict{Held: f.Before, Lasting: true, After: recheck}
+	case f.Crowd.Count > 0:
+		return Verdict{Held: crowded(f), Lasting: true, After: recheck}
 	case f.Answer == Terminating:
 		return Verdict{Held: held(f), After: recheck}
 	case f.Answer != Alive:
