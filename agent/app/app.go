@@ -43,6 +43,7 @@ func registerLink(m ctrl.Manager, cfg *rest.Config, o *Options) error {
 		return nil
 	}
 	o.Link.RawFeedbackJSON = o.gates.Enabled(RawFeedbackJSON)
+	o.Link.WithoutClaims, o.Link.ClusterProperties = !o.gates.Enabled(ClusterClaim), o.gates.Enabled(ClusterProperty)
 	l, err := link.New(cfg, o.Link)
 	if err != nil {
 		return err

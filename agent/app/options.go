@@ -26,6 +26,10 @@ const (
 	RecreateOnClaimChange featuregate.Feature = "RecreatePodWhenChangeVCTInCloneSetGate"
 	// RawFeedbackJSON feeds back objects and lists as JSON text (OCM-12.5).
 	RawFeedbackJSON featuregate.Feature = "RawFeedbackJsonString"
+	// ClusterClaim tells the hub the ClusterClaims of this cluster (OCM-5.2).
+	ClusterClaim featuregate.Feature = "ClusterClaim"
+	// ClusterProperty tells it the ClusterProperties of about.k8s.io too (OCM-5.2).
+	ClusterProperty featuregate.Feature = "ClusterProperty"
 )
 
 // Options are the flags of the agent.
@@ -52,6 +56,7 @@ func NewOptions() (*Options, error) {
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
 		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off, RawFeedbackJSON: off,
+		ClusterClaim: {Default: true, PreRelease: featuregate.Beta}, ClusterProperty: off,
 	})
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()

@@ -150,5 +150,6 @@ func (l *Link) pause(ctx context.Context, err error, backoff *wait.Backoff) {
 func (l *Link) inventoryOptions() inventory.Options {
 	return inventory.Options{
 		Period: l.options.HealthCheckPeriod, MostClaims: l.options.MaxCustomClaims, ReservedSuffixes: l.options.ReservedClaimSuffixes,
+		WithoutClaims: l.options.WithoutClaims, Properties: l.options.ClusterProperties,
 	}
 }

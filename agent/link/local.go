@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/discovery"
@@ -33,6 +34,8 @@ type localCluster struct {
 	inventory *bell // nodes or claims changed: tell the hub
 	claims    *bell // nodes changed: our own claims
 	secret    *bell // the credential secret changed
+
+	properties bool // ClusterProperties are claims too
 }
 
 func newLocal(config *rest.Config, scheme *runtime.Scheme, o Options) (*localCluster, error) {
@@ -59,6 +62,7 @@ func newLocal(config *rest.Config, scheme *runtime.Scheme, o Options) (*localClu
 	return &localCluster{
 		config: config, client: local, cache: reader, discovery: asks,
 		inventory: newBell(), claims: newBell(), secret: newBell(),
+		properties: o.ClusterProperties,
 	}, nil
 }
 
@@ -97,15 +101,22 @@ func (l *localCluster) inventoryOf() inventory.Local {
 
 // watch rings the bells. A kind that is not served yet is tried again, because its CRD may come with the agent.
 func (l *localCluster) watch(ctx context.Context) {
-	for _, w := range []struct {
+	type watched struct {
 		object client.Object
 		differ func(old, new any) bool
 		bells  []*bell
-	}{
+	}
+	all := []watched{
 		{&corev1.Node{}, nodesDiffer, []*bell{l.inventory, l.claims}},
 		{&clusterv1alpha1.ClusterClaim{}, nil, []*bell{l.inventory}},
 		{&corev1.Secret{}, nil, []*bell{l.secret}},
-	} {
+	}
+	if l.properties {
+		property := &unstructured.Unstructured{}
+		property.SetGroupVersionKind(inventory.ClusterProperty)
+		all = append(all, watched{property, nil, []*bell{l.inventory}})
+	}
+	for _, w := range all {
 		go l.follow(ctx, w.object, w.differ, w.bells)
 	}
 }

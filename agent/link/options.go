@@ -38,6 +38,8 @@ type Options struct {
 	MaxJSONRawLength      int32
 	MaxFeedbackWatch      int
 	RawFeedbackJSON       bool // feature gate RawFeedbackJsonString; the app sets it
+	WithoutClaims         bool // feature gate ClusterClaim is off; the app sets it
+	ClusterProperties     bool // feature gate ClusterProperty; the app sets it
 	WorkConcurrency       int
 	HubQPS                float32
 	HubBurst              int

@@ -17,6 +17,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/link/heartbeat"
 	"github.com/flotilla-project/flotilla/agent/link/inventory"
+	"github.com/flotilla-project/flotilla/agent/link/namespaces"
 	"github.com/flotilla-project/flotilla/agent/link/register"
 	"github.com/flotilla-project/flotilla/agent/link/work"
 )
@@ -160,6 +161,7 @@ func (s *session) reporter() *inventory.Reporter {
 	return &inventory.Reporter{
 		Local: s.link.local.inventoryOf(), Hub: s.conn.hub, Seen: s.seen, Name: s.holder.Cluster,
 		Options: s.link.inventoryOptions(), Changed: s.link.local.inventory.rings(),
+		Namespaces: &namespaces.Keeper{Local: s.link.local.client, HubHash: work.HubHash(s.hub.Server)},
 	}
 }
 

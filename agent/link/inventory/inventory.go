@@ -1,8 +1,9 @@
-// Package inventory tells the hub what the cluster is: joined, available, version, capacity and claims.
+// Package inventory tells the hub what the cluster is: joined, available, version, capacity, claims, and what became
+// of the namespaces that the hub's cluster sets manage.
 //
-// On the hub it owns these parts of its own ManagedCluster's status. On the local cluster it reads nodes and
-// ClusterClaims, and owns four claims: zones and regions of the nodes, the cluster's id and its version. It
-// never touches a claim of somebody else, and a read that failed changes nothing.
+// On the hub it owns these parts of its own ManagedCluster's status. On the local cluster it reads nodes,
+// ClusterClaims and, if asked to, ClusterProperties, and owns four claims: zones and regions of the nodes, the
+// cluster's id and its version. It never touches a claim of somebody else, and a read that failed changes nothing.
 package inventory
 
 import (
@@ -33,6 +34,8 @@ type Options struct {
 	Period           time.Duration // --cluster-healthcheck-period
 	MostClaims       int           // --max-custom-cluster-claims
 	ReservedSuffixes []string      // --reserved-cluster-claim-suffixes
+	WithoutClaims    bool          // the gate ClusterClaim is off
+	Properties       bool          // the gate ClusterProperty is on
 }
 
 // Local is the cluster to tell about.
@@ -40,6 +43,11 @@ type Local struct {
 	Client    client.Client // uncached: the few claims of ours
 	Reader    client.Reader // cached nodes and claims
 	Discovery discovery.DiscoveryInterface
+}
+
+// Namespaces keeps what a list of managed namespaces names, and says in the list what became of each.
+type Namespaces interface {
+	Keep(ctx context.Context, list []clusterv1.ClusterSetManagedNamespaceConfig) []clusterv1.ClusterSetManagedNamespaceConfig
 }
 
 // Reporter tells one ManagedCluster's status to the hub.
@@ -50,6 +58,8 @@ type Reporter struct {
 	Name    string
 	Options Options
 	Changed <-chan struct{}
+	// Namespaces keeps the managed namespaces; nil leaves them alone. OCM-5.3
+	Namespaces Namespaces
 
 	health  Health
 	dropped int
@@ -95,6 +105,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	seen := Facts{Available: condition, Healthy: probe.OK}
 	if probe.OK {
 		r.look(ctx, &seen)
+		r.keepNamespaces(ctx, &cluster, &seen)
 	}
 	next := cluster.DeepCopy()
 	Report(next, seen)
@@ -129,13 +140,27 @@ func (r *Reporter) look(ctx context.Context, seen *Facts) {
 	} else {
 		seen.Version = version.GitVersion
 	}
-	var claims clusterv1alpha1.ClusterClaimList
-	if err := r.Local.Reader.List(ctx, &claims); err != nil {
-		log.Error(err, "ClusterClaims not read")
+	if r.Options.WithoutClaims {
 		return
 	}
-	reported, dropped := Reported(claims.Items, r.Options.ReservedSuffixes, r.Options.MostClaims)
+	claims, err := r.Local.claims(ctx, r.Options.Properties)
+	if err != nil {
+		log.Error(err, "Claims not read")
+		return
+	}
+	reported, dropped := Reported(claims, r.Options.ReservedSuffixes, r.Options.MostClaims)
 	seen.Claims, seen.dropped = &reported, dropped
+}
+
+// keepNamespaces is the last step of a round. OCM-4.2, OCM-5.3
+func (r *Reporter) keepNamespaces(ctx context.Context, cluster *clusterv1.ManagedCluster, seen *Facts) {
+	if r.Namespaces == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	kept := r.Namespaces.Keep(ctx, cluster.Status.ManagedNamespaces)
+	seen.Namespaces = &kept
 }
 
 // KeepClaims keeps the agent's own ClusterClaims right until ctx ends. It needs no hub.

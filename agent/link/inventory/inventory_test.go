@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
 	discoveryfake "k8s.io/client-go/discovery/fake"
@@ -97,6 +99,74 @@ func TestClaimsAreReportedReservedFirstAndCutByName(t *testing.T) { // OCM-5.2
 	want := []string{"id.k8s.io", "product.open-cluster-management.io", "x.corp.io", "zones.flotilla.dev", "a", "b"}
 	if d := cmp.Diff(want, names); d != "" || dropped != 1 {
 		t.Errorf("dropped %d: %s", dropped, d)
+	}
+}
+
+func property(name, value string, labels ...string) unstructured.Unstructured {
+	p := unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"value": value}}}
+	p.SetGroupVersionKind(ClusterProperty)
+	p.SetName(name)
+	if len(labels) > 0 {
+		p.SetLabels(map[string]string{labels[0]: ""})
+	}
+	return p
+}
+
+func TestAPropertyWinsOverTheClaimOfItsName(t *testing.T) { // OCM-5.2
+	broken := property("broken", "x")
+	broken.Object["spec"] = "x"
+	properties := []unstructured.Unstructured{
+		property("both", "property"), property("more", "property"), broken, property("hidden", "property", "open-cluster-management.io/spoke-only"),
+	}
+	got, _ := Reported(merged([]clusterv1alpha1.ClusterClaim{claim("both"), claim("broken"), claim("hidden")}, properties), nil, 20)
+	want := []clusterv1.ManagedClusterClaim{{Name: "both", Value: "property"}, {Name: "broken", Value: "v"}, {Name: "more", Value: "property"}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPropertiesAreReadOnlyWhenAskedForAndServed(t *testing.T) { // OCM-5.2
+	s := runtime.NewScheme()
+	if err := clusterv1alpha1.Install(s); err != nil {
+		t.Fatal(err)
+	}
+	theirs, asked := claim("theirs"), 0
+	var answer error
+	reader := fake.NewClientBuilder().WithScheme(s).WithObjects(&theirs).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			list, ours := l.(*unstructured.UnstructuredList)
+			if !ours {
+				return c.List(ctx, l, opts...)
+			}
+			asked++
+			list.Items = []unstructured.Unstructured{property("more", "property")}
+			return answer
+		},
+	}).Build()
+	missing := &meta.NoKindMatchError{GroupKind: ClusterProperty.GroupKind()}
+	for name, tc := range map[string]struct {
+		on     bool
+		answer error
+		want   int
+		fails  bool
+	}{"off": {false, nil, 1, false}, "on": {true, nil, 2, false}, "not served": {true, missing, 1, false}, "unread": {true, errors.New("timeout"), 0, true}} {
+		answer, asked = tc.answer, 0
+		got, err := Local{Reader: reader}.claims(t.Context(), tc.on)
+		if len(got) != tc.want || (err != nil) != tc.fails || (asked > 0) != tc.on {
+			t.Errorf("%s: %d claims, asked %d times, %v", name, len(got), asked, err)
+		}
+	}
+}
+
+func TestManagedNamespacesAreToldUnlessTheRoundFails(t *testing.T) { // OCM-5.3
+	kept := []clusterv1.ClusterSetManagedNamespaceConfig{{ClusterSet: "prod", Conditions: []metav1.Condition{{Type: "NamespaceAvailable"}}}}
+	for _, healthy := range []bool{true, false} {
+		c := accepted()
+		c.Status.ManagedNamespaces = []clusterv1.ClusterSetManagedNamespaceConfig{{ClusterSet: "prod"}}
+		Report(c, Facts{Healthy: healthy, Namespaces: &kept})
+		if told := len(c.Status.ManagedNamespaces[0].Conditions) == 1; told != healthy {
+			t.Errorf("healthy %v: told %v", healthy, told)
+		}
 	}
 }
 

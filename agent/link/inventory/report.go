@@ -14,7 +14,10 @@ type Facts struct {
 	Nodes     *[]corev1.Node
 	Version   string
 	Claims    *[]clusterv1.ManagedClusterClaim
-	dropped   int // claims beyond the limit
+	// Namespaces are the managed namespaces with what became of them. The list is the hub's: it is the one of the
+	// cluster that was looked at, and a patch of a newer cluster conflicts. OCM-5.3
+	Namespaces *[]clusterv1.ClusterSetManagedNamespaceConfig
+	dropped    int // claims beyond the limit
 }
 
 // Silent says that nothing may be written to a ManagedCluster's status: we are not accepted, so we have no right
@@ -47,5 +50,8 @@ func Report(cluster *clusterv1.ManagedCluster, seen Facts) {
 	}
 	if seen.Claims != nil {
 		status.ClusterClaims = *seen.Claims
+	}
+	if seen.Namespaces != nil && len(*seen.Namespaces) > 0 {
+		status.ManagedNamespaces = *seen.Namespaces
 	}
 }
