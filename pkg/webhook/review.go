@@ -1,0 +1,52 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Reviewer asks the API server whether somebody may do something.
+type Reviewer interface {
+	May(ctx context.Context, who authenticationv1.UserInfo, what authorizationv1.ResourceAttributes) (bool, error)
+}
+
+// Reviews asks by SubjectAccessReviews, which nothing caches.
+type Reviews struct{ client client.Client }
+
+// NewReviews asks the API server behind cfg.
+func NewReviews(cfg *rest.Config) (*Reviews, error) {
+	scheme := runtime.NewScheme()
+	if err := authorizationv1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("build scheme: %w", err)
+	}
+	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return &Reviews{client: c}, nil
+}
+
+// May asks whether who may do what.
+func (r *Reviews) May(ctx context.Context, who authenticationv1.UserInfo, what authorizationv1.ResourceAttributes) (bool, error) {
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: who.Username, UID: who.UID, Groups: who.Groups, Extra: extra(who.Extra), ResourceAttributes: &what,
+	}}
+	if err := r.client.Create(ctx, review); err != nil {
+		return false, fmt.Errorf("ask whether %s may %s %s/%s: %w", who.Username, what.Verb, what.Resource, what.Subresource, err)
+	}
+	return review.Status.Allowed, nil
+}
+
+func extra(of map[string]authenticationv1.ExtraValue) map[string]authorizationv1.ExtraValue {
+	all := make(map[string]authorizationv1.ExtraValue, len(of))
+	for key, values := range of {
+		all[key] = authorizationv1.ExtraValue(values)
+	}
+	return all
+}
