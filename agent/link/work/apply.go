@@ -15,12 +15,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	workv1 "open-cluster-management.io/api/work/v1"
+
+	"github.com/flotilla-project/flotilla/agent/link/ignore"
 )
 
 const fieldManager = workv1.DefaultFieldManager
 
-// errIgnoreFields marks a manifest whose ignoreFields cannot be kept; the contract has a reason of its own for it.
-var errIgnoreFields = errors.New("ignoreFields are not supported by this agent")
+// errIgnoreFields marks a manifest whose ignoreFields cannot be read; the contract has a reason of its own for it.
+var errIgnoreFields = errors.New("ignoreFields")
 
 // applier applies the manifests of one work as one user.
 type applier struct {
@@ -54,13 +56,18 @@ func (a *applier) retry(ctx context.Context, m *manifest) error {
 	steps := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 4}
 	err := wait.ExponentialBackoffWithContext(ctx, steps, func(ctx context.Context) (bool, error) {
 		last = a.apply(ctx, m)
-		again := apierrors.IsConflict(last) && m.config.strategy.Type != workv1.UpdateStrategyTypeServerSideApply
-		return !again && !apierrors.IsAlreadyExists(last), nil
+		return !outrun(last) && !apierrors.IsAlreadyExists(last), nil
 	})
 	if last == nil && err != nil {
 		return err
 	}
 	return last
+}
+
+// outrun reports whether somebody else's write came in between. Two field managers that want different things are
+// another matter.
+func outrun(err error) bool {
+	return apierrors.IsConflict(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict)
 }
 
 func (a *applier) apply(ctx context.Context, m *manifest) error {
@@ -136,7 +143,17 @@ func (a *applier) serverSide(ctx context.Context, place dynamic.ResourceInterfac
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(m.want)
+	if m.live != nil && a.hashes[m.key()] == (applied{m.hash, m.live.GetResourceVersion()}) {
+		return nil // both are what they were
+	}
+	plan, err := ignore.Decide(ctx, ignored(m.config.strategy.ServerSideApply), m.want, m.live, manager)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errIgnoreFields, err)
+	}
+	if plan.Skip {
+		return a.keepOwner(ctx, place, m)
+	}
+	data, err := json.Marshal(plan.Apply)
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
@@ -145,7 +162,11 @@ func (a *applier) serverSide(ctx context.Context, place dynamic.ResourceInterfac
 		return fmt.Errorf("apply object: %w", err)
 	}
 	m.live = live
-	return a.keepOwner(ctx, place, m)
+	if err := a.keepOwner(ctx, place, m); err != nil {
+		return err
+	}
+	a.remember(m, m.live)
+	return nil
 }
 
 func serverSideOptions(c *workv1.ServerSideApplyConfig) (manager string, force bool, err error) {
@@ -159,10 +180,14 @@ func serverSideOptions(c *workv1.ServerSideApplyConfig) (manager string, force b
 	if !strings.HasPrefix(manager, fieldManager) {
 		return "", false, fmt.Errorf("field manager %q does not start with %q", manager, fieldManager)
 	}
-	if len(c.IgnoreFields) > 0 {
-		return "", false, errIgnoreFields // applying all the same would overwrite what was to be left alone
-	}
 	return manager, c.Force, nil
+}
+
+func ignored(c *workv1.ServerSideApplyConfig) []workv1.IgnoreField {
+	if c == nil {
+		return nil
+	}
+	return c.IgnoreFields
 }
 
 func (a *applier) keepOwner(ctx context.Context, place dynamic.ResourceInterface, m *manifest) error {

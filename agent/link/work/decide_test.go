@@ -65,6 +65,7 @@ func TestDecide(t *testing.T) { // OCM-10.1, OCM-10.3
 
 func TestWhenToApplyAgain(t *testing.T) { // OCM-10.3, OCM-10.4
 	resource := schema.GroupResource{Resource: "x"}
+	appliers := apierrors.NewApplyConflict([]metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict}}, "owned by another")
 	conflict, no := apierrors.NewConflict(resource, "x", nil), apierrors.NewForbidden(resource, "x", nil)
 	for name, tc := range map[string]struct {
 		err      error
@@ -73,7 +74,8 @@ func TestWhenToApplyAgain(t *testing.T) { // OCM-10.3, OCM-10.4
 		from, to time.Duration
 	}{
 		"success":                   {nil, false, 3, 4 * time.Minute, 6 * time.Minute},
-		"a conflict of appliers":    {conflict, false, 0, 4 * time.Minute, 6 * time.Minute},
+		"a conflict of appliers":    {appliers, false, 0, 4 * time.Minute, 6 * time.Minute},
+		"outrun by another writer":  {conflict, false, 0, 500 * time.Millisecond, 600 * time.Millisecond},
 		"an executor may not":       {no, true, 0, time.Minute, time.Minute},
 		"the agent may not":         {no, false, 0, 500 * time.Millisecond, 600 * time.Millisecond},
 		"failed the third time":     {errors.New("x"), false, 2, 2 * time.Second, 2400 * time.Millisecond},

@@ -3,6 +3,7 @@ package work
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -59,10 +60,20 @@ func decode(work *workv1.ManifestWork, find mapKind) []*manifest {
 	for i := range work.Spec.Workload.Manifests {
 		m := decodeOne(int32(i), work.Spec.Workload.Manifests[i].Raw, find)
 		m.config = configOf(work.Spec.ManifestConfigs, m.meta)
+		m.hash += strategyHash(m.config.strategy)
 		m.done = completed(previous(work.Status.ResourceStatus.Manifests, m.meta), m.config)
 		out = append(out, m)
 	}
 	return out
+}
+
+// strategyHash keeps an object from counting as applied when only the way to apply it changed.
+func strategyHash(s workv1.UpdateStrategy) string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	return string(data)
 }
 
 // completed reports whether a manifest has reached its condition Complete. Whoever takes the rule away has it

@@ -254,11 +254,10 @@ func TestServerSideOptions(t *testing.T) { // OCM-11.2
 		force   bool
 		wrong   bool
 	}{
-		"none":           {nil, "work-agent", false, false},
-		"forced":         {&workv1.ServerSideApplyConfig{Force: true}, "work-agent", true, false},
-		"own manager":    {&workv1.ServerSideApplyConfig{FieldManager: "work-agent-web"}, "work-agent-web", false, false},
-		"other manager":  {&workv1.ServerSideApplyConfig{FieldManager: "kubectl"}, "", false, true},
-		"ignored fields": {&workv1.ServerSideApplyConfig{IgnoreFields: []workv1.IgnoreField{{}}}, "", false, true},
+		"none":          {nil, "work-agent", false, false},
+		"forced":        {&workv1.ServerSideApplyConfig{Force: true}, "work-agent", true, false},
+		"own manager":   {&workv1.ServerSideApplyConfig{FieldManager: "work-agent-web"}, "work-agent-web", false, false},
+		"other manager": {&workv1.ServerSideApplyConfig{FieldManager: "kubectl"}, "", false, true},
 	} {
 		manager, force, err := serverSideOptions(tc.config)
 		if manager != tc.manager || force != tc.force || (err != nil) != tc.wrong {
