@@ -30,6 +30,9 @@ type applier struct {
 	owner  *metav1.OwnerReference
 	option *workv1.DeleteOption
 	hashes map[objectKey]applied // what this process applied last
+
+	executor *workv1.ManifestWorkExecutor // whom client acts as; nil: the agent itself
+	access   *access
 }
 
 // applied is what was applied, and the version of the object that came of it.
@@ -46,8 +49,19 @@ func (a *applier) applyAll(ctx context.Context, manifests []*manifest) {
 		if m.done {
 			continue // OCM-13.3
 		}
-		m.failed = guarded(m, a.retry(ctx, m))
+		m.failed = a.try(ctx, m)
 	}
+}
+
+// try applies one manifest. An executor is asked about first: one that may create but not patch is to apply
+// nothing, and not once. OCM-14
+func (a *applier) try(ctx context.Context, m *manifest) error {
+	if a.executor != nil {
+		if err := a.access.check(ctx, a.executor, m, a.orphan(m)); err != nil {
+			return err
+		}
+	}
+	return refusedTo(a.executor, m, guarded(m, a.retry(ctx, m)))
 }
 
 // retry repeats what only met somebody else's write. A server-side-apply conflict is an answer, not an accident.

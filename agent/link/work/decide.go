@@ -99,17 +99,17 @@ func stale(work *workv1.ManifestWork, s *state, now time.Time) bool {
 	return err == nil && order < 0
 }
 
-// after sets when the work is applied next. OCM-10.3
-func (s *state) after(worst error, executor bool, now time.Time) {
-	switch {
-	case calm(worst):
+// after sets when the work is applied next; denied says that its executor lacks a right. OCM-10.3
+func (s *state) after(worst error, denied bool, now time.Time) {
+	if calm(worst) {
 		s.failures = 0
 		s.nextApply = now.Add(wait.Jitter(applyPeriod, 0.5))
-	case executor && forbidden(worst):
-		s.nextApply = now.Add(executorWait)
-	default:
+	} else {
 		s.nextApply = now.Add(wait.Jitter(backoff(failFirst, failMost, s.failures), 0.2))
 		s.failures++
+	}
+	if denied {
+		s.nextApply = earliest(s.nextApply, now.Add(executorWait))
 	}
 }
 

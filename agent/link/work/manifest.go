@@ -39,6 +39,12 @@ func (m *manifest) readOnly() bool {
 	return m.config.strategy.Type == workv1.UpdateStrategyTypeReadOnly
 }
 
+// denied reports whether the work's executor has not the rights for it.
+func (m *manifest) denied() bool {
+	_, ok := errors.AsType[*notAllowed](m.failed)
+	return ok
+}
+
 // lost reports whether an object that was applied is not there any more.
 func (m *manifest) lost() bool {
 	return m.meta.Resource != "" && !m.readOnly() && !m.done && m.live == nil && m.unread == nil

@@ -59,12 +59,14 @@ func (o *objects) as(executor *workv1.ManifestWorkExecutor) (dynamic.Interface, 
 		if executor.Subject.Type != workv1.ExecutorSubjectTypeServiceAccount || account == nil || account.Namespace == "" || account.Name == "" {
 			return nil, errors.New("the work's executor names no service account")
 		}
-		user = "system:serviceaccount:" + account.Namespace + ":" + account.Name
-		config = rest.CopyConfig(config)
-		config.Impersonate = rest.ImpersonationConfig{
-			UserName: user,
-			Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + account.Namespace, "system:authenticated"},
+		if systemAccount(account.Namespace) {
+			return nil, fmt.Errorf("the work's executor is of namespace %s, whose service accounts are the cluster's own", account.Namespace)
 		}
+		// The server adds a service account's groups by itself. To name them would take the right to impersonate any
+		// group, system:masters as well.
+		user = userOf(account)
+		config = rest.CopyConfig(config)
+		config.Impersonate = rest.ImpersonationConfig{UserName: user}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -195,7 +195,8 @@ func sumAvailable(entries []workv1.ManifestCondition) metav1.Condition {
 
 // calm says whether a failure is written down and left for the next periodic round. OCM-10.4
 func calm(err error) bool {
-	return err == nil || errors.Is(err, errIgnoreFields) || apierrors.IsConflict(err) && !outrun(err)
+	_, denied := errors.AsType[*notAllowed](err)
+	return err == nil || denied || errors.Is(err, errIgnoreFields) || apierrors.IsConflict(err) && !outrun(err)
 }
 
 func forbidden(err error) bool { return apierrors.IsForbidden(err) }
