@@ -1,6 +1,6 @@
 // Package join lets clusters into the hub and out again. It owns nothing itself: approval signs off their certificate
 // requests, acceptance gives them their place and their rights, cleanup empties that place when they are deleted,
-// identity knows what they are called.
+// detach lets them go with everything in them running, identity knows what they are called.
 //
 // A stock agent joins with nothing but a bootstrap kubeconfig (OCM-21.1): it asks for a certificate and makes a
 // ManagedCluster, an administrator approves the one and accepts the other, in either order.
@@ -16,6 +16,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/approval"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/cleanup"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
 // Options are what joining depends on.
@@ -42,6 +43,7 @@ func Register(m ctrl.Manager, o Options) error {
 		approval.Register(m, live, o.users()),
 		acceptance.Register(m, live, o.AutoApproval),
 		cleanup.Register(m, live, o.ResourceCleanup),
+		detach.Register(m, live),
 	)
 }
 

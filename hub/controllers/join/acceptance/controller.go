@@ -184,7 +184,7 @@ func applyConfiguration(o client.Object) (runtime.ApplyConfiguration, error) {
 // remove deletes the object that was seen, and first drops the finalizer that kept it.
 func (s *Steps) remove(ctx context.Context, seen client.Object) error {
 	freed := seen.DeepCopyObject().(client.Object)
-	if controllerutil.RemoveFinalizer(freed, workFinalizer) {
+	if controllerutil.RemoveFinalizer(freed, WorkFinalizer) {
 		err := s.Hub.Patch(ctx, freed, client.MergeFromWithOptions(seen, client.MergeFromWithOptimisticLock{}))
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("release %s %s: %w", refOf(seen).kind, seen.GetName(), err)

@@ -18,8 +18,9 @@ import (
 const (
 	registrationRole = "open-cluster-management:managedcluster:registration"
 	workRole         = "open-cluster-management:managedcluster:work"
-	workFinalizer    = "cluster.open-cluster-management.io/manifest-work-cleanup"
 
+	// WorkFinalizer keeps a cluster's right to works until its works are gone.
+	WorkFinalizer = "cluster.open-cluster-management.io/manifest-work-cleanup"
 	// ManagedByLabel marks the RBAC objects made here, so that the cache holds these and no others.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	// ManagedBy is that label's value.
@@ -31,6 +32,11 @@ func clusterRoleName(cluster string) string {
 }
 func registrationName(cluster string) string { return clusterRoleName(cluster) + ":registration" }
 func workName(cluster string) string         { return clusterRoleName(cluster) + ":work" }
+
+// WorkBinding is the RoleBinding by which a cluster's agent sees its works.
+func WorkBinding(cluster string) client.ObjectKey {
+	return client.ObjectKey{Namespace: cluster, Name: workName(cluster)}
+}
 
 // namespaceOf is the namespace that stands for a cluster. OCM-3.6
 func namespaceOf(cluster string) *corev1.Namespace {
@@ -72,7 +78,7 @@ func registrationBinding(cluster string) *rbacv1.RoleBinding {
 // workBinding has a finalizer of its own, so that the agent keeps its rights until its works are gone. OCM-3.6
 func workBinding(cluster string) *rbacv1.RoleBinding {
 	b := binding(workName(cluster), cluster, workRole)
-	b.Finalizers = []string{workFinalizer}
+	b.Finalizers = []string{WorkFinalizer}
 	return b
 }
 

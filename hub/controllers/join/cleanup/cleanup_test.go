@@ -32,6 +32,9 @@ func cluster(change ...func(*clusterv1.ManagedCluster)) *clusterv1.ManagedCluste
 
 func held(c *clusterv1.ManagedCluster)   { c.Finalizers = append(c.Finalizers, Finalizer) }
 func leaves(c *clusterv1.ManagedCluster) { c.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }
+func detached(c *clusterv1.ManagedCluster) {
+	c.Annotations = map[string]string{"flotilla.dev/detach": "not even a proper order"}
+}
 func said(c *clusterv1.ManagedCluster) {
 	meta.SetStatusCondition(&c.Status.Conditions, *verdict(metav1.ConditionTrue, "NoResource", ""))
 }
@@ -71,6 +74,8 @@ func TestDecide(t *testing.T) {
 		"the next waits for those that go":    {cluster: cluster(held, leaves), seen: facts{{"Work", []metav1.PartialObjectMetadata{object("-a", "1"), object("b", "2")}}}, want: did{Verdict: "False ResourceRemaining", Wait: true}},
 		"nothing left: said, and then let go": {cluster: cluster(held, leaves), seen: facts{{"Work", nil}}, want: did{Verdict: "True NoResource"}},
 		"let go":                              {cluster: cluster(held, leaves, said), want: did{Drop: true}},
+		"a detached one keeps its works":      {cluster: cluster(held, leaves, detached), seen: facts{{"Work", []metav1.PartialObjectMetadata{object("a", "")}}}, want: did{Drop: true}},
+		"a live one under that order is held": {cluster: cluster(detached), want: did{Add: true}},
 		"off: nobody is held":                 {cluster: cluster(), off: true},
 		"off: who was held is let go":         {cluster: cluster(held, leaves), off: true, want: did{Drop: true}},
 	} {

@@ -2,7 +2,7 @@
 // had put there. It owns one finalizer on ManagedClusters and the condition Deleting; it deletes add-ons and
 // ManifestWorks in the namespaces of clusters that somebody deleted, and nothing else.
 //
-// It promises to act on a deletion only: a namespace whose cluster is merely missing is left as it is, because absence
+// It promises to act on a deletion only, and never on that of a cluster under an order to detach: a namespace whose cluster is merely missing is left as it is, because absence
 // is never an order. Switched off, a deleted cluster waits for people to remove its works.
 package cleanup
 
@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
 
@@ -54,7 +55,7 @@ func Register(m ctrl.Manager, live client.Client, on bool) error {
 
 // Observe lists what is left of a leaving cluster. A kind that is not served has no objects.
 func (s *Steps) Observe(ctx context.Context, cluster *clusterv1.ManagedCluster) (facts, error) {
-	if !s.On || cluster.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(cluster, Finalizer) {
+	if !s.On || detach.Ordered(cluster) || cluster.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(cluster, Finalizer) {
 		return nil, nil
 	}
 	var seen facts

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
 const (
@@ -47,8 +49,8 @@ func (p plan) Recheck() time.Duration { return p.wait }
 func decide(cluster *clusterv1.ManagedCluster, seen facts, on bool) plan {
 	held := slices.Contains(cluster.Finalizers, Finalizer)
 	switch {
-	case !on:
-		return plan{drop: held}
+	case !on, detach.Ordered(cluster) && !cluster.DeletionTimestamp.IsZero():
+		return plan{drop: held} // whoever detaches a cluster wants its workloads to stay
 	case cluster.DeletionTimestamp.IsZero():
 		return plan{add: !held}
 	case !held:
