@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -40,8 +41,8 @@ var controllers = []struct {
 	{"clusterset", func(m ctrl.Manager, o *Options) error {
 		return clusterset.Register(m, clusterset.Options{StockSets: o.gates.Enabled(DefaultClusterSet)})
 	}},
-	{"federateddeployment", func(m ctrl.Manager, _ *Options) error {
-		return federateddeployment.Register(m, federateddeployment.Options{})
+	{"federateddeployment", func(m ctrl.Manager, o *Options) error {
+		return federateddeployment.Register(m, federateddeployment.Options{References: o.gates.Enabled(PropagateReferences)})
 	}},
 }
 
@@ -54,7 +55,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the hub reads or writes.
 func Scheme() (*runtime.Scheme, error) {
-	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme)
+	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme)
 }
 
 // watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.

@@ -22,6 +22,10 @@ const ResourceCleanup featuregate.Feature = "ResourceCleanup"
 // DefaultClusterSet keeps the cluster sets "default" and "global" (OCM-8.2).
 const DefaultClusterSet featuregate.Feature = "DefaultClusterSet"
 
+// PropagateReferences lets ConfigMaps and Secrets travel with those FederatedDeployments that ask for it. The hub then
+// reads both in every namespace, for which the ClusterRole flotilla:hub:references has to be bound.
+const PropagateReferences featuregate.Feature = "PropagateReferences"
+
 // Options are the flags of the hub.
 type Options struct {
 	// Kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses.
@@ -43,6 +47,7 @@ func NewOptions() (*Options, error) {
 		ManagedClusterAutoApproval: {Default: false, PreRelease: featuregate.Alpha},
 		DefaultClusterSet:          {Default: true, PreRelease: featuregate.Beta},
 		ResourceCleanup:            {Default: false, PreRelease: featuregate.Beta},
+		PropagateReferences:        {Default: false, PreRelease: featuregate.Alpha},
 	})
 	return &Options{
 		Controllers: []string{"*"},

@@ -1,12 +1,15 @@
 // Package federateddeployment spreads a FederatedDeployment over clusters: it allocates replicas to subsets, finds a
-// cluster for each, and keeps one ManifestWork per subset in the namespace of that cluster.
+// cluster for each, and keeps one ManifestWork per subset in the namespace of that cluster. Other kinds can be put in
+// front of it: see Front.
 //
 // It owns the ManifestWorks whose four labels name the object, its UID included, and the ControllerRevisions that it
-// controls. It reads ManagedClusters. It writes those works and revisions, and the object's finalizer and status.
+// controls. It reads ManagedClusters, Placements with their decisions, and, when asked, the ConfigMaps and Secrets that a
+// template refers to. It writes those works and revisions, and the object's finalizer and status.
 //
 // It promises that a work is written only when something changed; that a subset stays in its cluster until its user asks
-// otherwise; that while the spec is at fault nothing that runs is removed; and that nothing is ever deleted because a
-// read failed or came back empty. Numbers of clusters that are silent are told apart from those that are confirmed.
+// otherwise; that while the spec or the Placement is at fault nothing that runs is removed; and that nothing is ever
+// deleted because a read failed or came back empty. Numbers of clusters that are silent are told apart from those that are
+// confirmed.
 package federateddeployment
 
 import (
@@ -15,12 +18,12 @@ import (
 	"reflect"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -33,7 +36,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
-	"github.com/flotilla-project/flotilla/pkg/loop"
 )
 
 // +kubebuilder:rbac:groups=apps.flotilla.dev,resources=federateddeployments,verbs=get;list;watch;patch
@@ -41,6 +43,7 @@ import (
 // +kubebuilder:rbac:groups=apps.flotilla.dev,resources=federateddeployments/finalizers,verbs=update
 // +kubebuilder:rbac:groups=work.open-cluster-management.io,resources=manifestworks,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=cluster.open-cluster-management.io,resources=managedclusters,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cluster.open-cluster-management.io,resources=placements;placementdecisions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
@@ -51,81 +54,93 @@ const Name = "federateddeployment"
 type Options struct {
 	// Clock is now; nil is the real one.
 	Clock clock.PassiveClock
+	// References lets ConfigMaps and Secrets travel with those FederatedDeployments that ask for it. The controller then
+	// reads and watches them, for which it needs rights that it has no other use for.
+	References bool
 }
 
 // Register adds the controller, and the indexes it looks things up by, to a manager. The manager's scheme must know the
-// kinds of apps.flotilla.dev, of OCM's cluster and work groups, and of apps/v1.
+// kinds of apps.flotilla.dev, of OCM's cluster and work groups, and of apps/v1 and v1.
 func Register(mgr manager.Manager, o Options) error {
-	for _, i := range indexes {
+	return RegisterFront(mgr, itself(), Name, o)
+}
+
+// itself is the front of what needs no translation.
+func itself() Front[*v1alpha1.FederatedDeployment] {
+	return Front[*v1alpha1.FederatedDeployment]{
+		Name: Name, Kind: gvk, Fleet: true, New: empty,
+		In:         func(obj *v1alpha1.FederatedDeployment) *v1alpha1.FederatedDeployment { return obj },
+		Out:        func(*v1alpha1.FederatedDeployment, Outcome) {},
+		Conditions: func(obj *v1alpha1.FederatedDeployment) []metav1.Condition { return obj.Status.Conditions },
+	}
+}
+
+func empty() *v1alpha1.FederatedDeployment { return &v1alpha1.FederatedDeployment{} }
+
+// RegisterFront adds a controller for the kind in front; source is whose events they are.
+func RegisterFront[T client.Object](mgr manager.Manager, front Front[T], source string, o Options) error {
+	for _, i := range indexes(front.Kind, front.Fleet) {
 		if err := mgr.GetFieldIndexer().IndexField(context.Background(), i.of, i.key, i.extract); err != nil {
 			return fmt.Errorf("index %T by %s: %w", i.of, i.key, err)
 		}
 	}
-	r := &reconciler{
-		// The cache holds FederatedDeployments undecoded, so they are read from it and not through the client.
+	r := &reconciler[T]{
+		Front: front,
+		// The cache holds the objects undecoded, so they are read from it and not through the client.
 		cached: mgr.GetCache(), hub: mgr.GetClient(), live: mgr.GetAPIReader(), clock: o.Clock,
-		events: mgr.GetEventRecorderFor(Name), //nolint:staticcheck // the loop records with the same interface
+		events: mgr.GetEventRecorderFor(source), //nolint:staticcheck // the loop records with the same interface
 	}
-	return ctrl.NewControllerManagedBy(mgr).
-		Named(Name).
-		For(raw(), builder.WithPredicates(specChanged())).
-		Watches(&workv1.ManifestWork{}, handler.EnqueueRequestsFromMapFunc(toMaker)).
-		Watches(&clusterv1.ManagedCluster{}, clusterHandler{r}).
-		Watches(&appsv1.ControllerRevision{}, handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &v1alpha1.FederatedDeployment{}, handler.OnlyControllerOwner())).
-		Complete(r)
-}
-
-// reconciler decodes one object and puts it through the loop.
-type reconciler struct {
-	cached client.Reader
-	hub    client.Client
-	live   client.Reader
-	events record.EventRecorder
-	clock  clock.PassiveClock
-}
-
-// Reconcile is one round.
-func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	u := raw()
-	if err := r.cached.Get(ctx, request.NamespacedName, u); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named(front.Name).
+		For(raw(front.Kind), builder.WithPredicates(ofUsers())).
+		Watches(&workv1.ManifestWork{}, handler.EnqueueRequestsFromMapFunc(r.toMaker)).
+		Watches(&clusterv1.ManagedCluster{}, clusterHandler{users{r.cached, front.Kind}}).
+		Watches(&appsv1.ControllerRevision{}, handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), raw(front.Kind), handler.OnlyControllerOwner()))
+	if front.Fleet {
+		placed := handler.EnqueueRequestsFromMapFunc(r.toPlaced)
+		b = b.Watches(&clusterv1beta1.Placement{}, placed).Watches(&clusterv1beta1.PlacementDecision{}, placed)
 	}
-	obj, malformed := decode(u)
-	round := loop.Loop[*v1alpha1.FederatedDeployment, facts, Plan]{
-		Steps:  &steps{hub: r.hub, live: r.live, events: r.events, template: templateOf(u), malformed: malformed},
-		Client: undecoded{r.hub}, Events: r.events, Clock: r.clock,
+	if front.Fleet && o.References {
+		r.shelf = &shelf{cached: mgr.GetCache(), live: mgr.GetAPIReader()}
+		referring := handler.EnqueueRequestsFromMapFunc(r.toReferring)
+		b = b.Watches(&corev1.ConfigMap{}, referring, builder.OnlyMetadata).Watches(&corev1.Secret{}, referring, builder.OnlyMetadata)
 	}
-	return round.ReconcileObject(ctx, obj)
-}
-
-// steps are one round for one object.
-type steps struct {
-	hub       client.Client
-	live      client.Reader // asks the API server itself
-	events    record.EventRecorder
-	template  map[string]any
-	malformed *field.Error
-}
-
-// Finalizer keeps the object until its works are gone.
-func (s *steps) Finalizer() string { return v1alpha1.FinalizerWorks }
-
-// Conditions become events when they change.
-func (s *steps) Conditions(obj *v1alpha1.FederatedDeployment) []metav1.Condition {
-	return obj.Status.Conditions
+	return b.Complete(r)
 }
 
 // toMaker wakes whom a work was made for.
-func toMaker(_ context.Context, o client.Object) []reconcile.Request {
-	key := maker(o)
-	if key.Name == "" {
+func (r *reconciler[T]) toMaker(_ context.Context, o client.Object) []reconcile.Request {
+	m, made := makerOf(o)
+	if !made || m.gvk != r.Kind {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: key}}
+	return []reconcile.Request{{NamespacedName: m.NamespacedName}}
+}
+
+// toPlaced wakes those that refer to a Placement, when it or one of its decisions changes.
+func (r *reconciler[T]) toPlaced(ctx context.Context, o client.Object) []reconcile.Request {
+	name := o.GetName()
+	if _, decision := o.(*clusterv1beta1.PlacementDecision); decision {
+		name = o.GetLabels()[clusterv1beta1.PlacementLabel]
+	}
+	return r.wakes(ctx, byPlacement, o.GetNamespace(), name)
+}
+
+// toReferring wakes those whose template refers to a ConfigMap or Secret.
+func (r *reconciler[T]) toReferring(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.wakes(ctx, byReference, o.GetNamespace(), reference{kind: o.GetObjectKind().GroupVersionKind().Kind, name: o.GetName()}.key())
+}
+
+func (r *reconciler[T]) wakes(ctx context.Context, index, namespace, value string) []reconcile.Request {
+	requests, err := (users{r.cached, r.Kind}).by(ctx, index, namespace, value)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "cannot tell whom a change concerns", "index", index, "namespace", namespace, "value", value)
+	}
+	return requests
 }
 
 // clusterHandler wakes those whom a change of a cluster may concern. Heartbeats and capacity concern nobody.
-type clusterHandler struct{ *reconciler }
+type clusterHandler struct{ users }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
@@ -160,7 +175,7 @@ func (h clusterHandler) Delete(ctx context.Context, e event.DeleteEvent, q queue
 func (h clusterHandler) Generic(context.Context, event.GenericEvent, queue) {}
 
 func (h clusterHandler) wake(ctx context.Context, q queue, cluster string, searching bool) {
-	users, err := usersOf(ctx, h.cached, cluster, searching)
+	users, err := h.of(ctx, cluster, searching)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot tell who uses a cluster", "cluster", cluster)
 	}
@@ -169,9 +184,9 @@ func (h clusterHandler) wake(ctx context.Context, q queue, cluster string, searc
 	}
 }
 
-// specChanged leaves out what the controller itself writes.
-func specChanged() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
+// ofUsers leaves out what the controller itself writes.
+func ofUsers() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool { return !e.ObjectNew.GetDeletionTimestamp().IsZero() },
 	})
 }

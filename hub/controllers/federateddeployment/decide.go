@@ -3,6 +3,7 @@ package federateddeployment
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -29,16 +30,31 @@ type Plan struct {
 	works []change
 	// remove lists works that nobody wants any more.
 	remove []removal
+	// leaves says of works that a Placement no longer asks for why they can go, stays why they cannot yet.
+	leaves, stays map[*workv1.ManifestWork]string
 	// trim lists revisions over the limit.
 	trim []appsv1.ControllerRevision
 	// problems that only a user can solve.
 	problems []problem
+	// schedulable are the conditions of subsets, and fits what follows from them.
+	schedulable map[string]metav1.Condition
+	fits        map[string]fit
+	// short says how many replicas found no place at all.
+	short string
+	// recheck is when time alone changes the answer; 0 is never.
+	recheck time.Duration
 	// gone is set once a deleted object has nothing left anywhere.
 	gone bool
 }
 
-// Recheck is never: whatever changes the answer is watched.
-func (p Plan) Recheck() time.Duration { return 0 }
+// Recheck is when time alone changes the answer. Everything else that does is watched.
+func (p Plan) Recheck() time.Duration { return p.recheck }
+
+func (p *Plan) recheckAt(then, now time.Time) {
+	if wait := max(then.Sub(now), time.Millisecond); p.recheck == 0 || wait < p.recheck {
+		p.recheck = wait
+	}
+}
 
 // Done says that nothing is left of a deleted object.
 func (p Plan) Done() bool { return p.gone }
@@ -47,18 +63,32 @@ func (p Plan) empty() bool {
 	return len(p.works)+len(p.remove)+len(p.trim) == 0 && p.write == revision.Keep
 }
 
+// blocked says that something is at fault and nothing that runs may be removed.
+func (p Plan) blocked() bool {
+	return slices.ContainsFunc(p.problems, func(x problem) bool { return !x.soft })
+}
+
 // share is what one subset gets.
 type share struct {
-	index               int
-	name                string
-	replicas, partition int32
-	// cluster is empty while there is none; then problem says why.
+	subset v1alpha1.Subset
+	// at is where the spec speaks of it.
+	at string
+	// replicas that it shall have now, and in the end; held says why that is not the same.
+	replicas, goal int32
+	held           string
+	partition      int32
+	// revision that it shall run, and the template that this is.
+	revision string
+	template map[string]any
+	// cluster is empty while there is none; then a problem says why.
 	cluster string
 	// content of the workload as it is wanted.
 	content string
 	// from is a cluster that the subset is leaving for the other.
 	from string
 }
+
+func (s share) name() string { return s.subset.Name }
 
 // change is a work to make, or to change from what it is.
 type change struct {
@@ -72,67 +102,97 @@ type removal struct {
 	why  string
 }
 
-// problem is something that only a user can solve.
+// problem is something that only a user can solve. While there is one, nothing is removed, unless it is soft.
 type problem struct {
 	reason, subset, message string
+	soft                    bool
 }
 
 // Decide turns facts into a plan.
-func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, _ time.Time) Plan {
+func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.Time) Plan {
 	switch {
 	case !obj.DeletionTimestamp.IsZero():
-		return decideRemoval(seen)
+		return decideRemoval(obj, seen)
 	case seen.malformed != nil:
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonInvalidSpec, message: seen.malformed.Error()}}}
 	}
 	if errs := Validate(obj); len(errs) > 0 {
 		return Plan{problems: invalid(errs)}
 	}
-	replicas, err := allocate.Replicas(request(obj, seen.works))
-	if err != nil {
-		return Plan{problems: []problem{{reason: v1alpha1.ReasonAllocationFailed, message: err.Error()}}}
-	}
-	plan := Plan{}
+	plan, of := Plan{}, bySubset(seen.works)
 	if err := plan.revise(obj, seen); err != nil {
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonInvalidSpec, message: err.Error()}}}
 	}
-	of := bySubset(seen.works)
-	for i, subset := range obj.Spec.Topology.Subsets {
-		plan.spread(obj, seen, of[subset.Name], share{index: i, name: subset.Name, replicas: replicas[i], partition: partition(obj, subset.Name, replicas[i])})
+	plan.topology(obj, seen, of)
+	plan.adapt(obj, seen, of, now)
+	if err := plan.allocate(obj, seen, of); err != nil {
+		return Plan{problems: []problem{{reason: v1alpha1.ReasonAllocationFailed, message: err.Error()}}}
 	}
-	if len(plan.problems) == 0 { // while something in the spec is at fault, nothing that runs is removed
-		plan.clear(of)
+	plan.guard(obj, seen, of)
+	plan.release(obj, seen)
+	for i := range plan.shares {
+		plan.spread(obj, seen, of[plan.shares[i].name()], &plan.shares[i])
+	}
+	plan.stranded(obj)
+	if !plan.blocked() {
+		plan.clear(seen, of)
 	}
 	return plan
+}
+
+// release says which revision each share runs, and how much of it.
+func (p *Plan) release(obj *v1alpha1.FederatedDeployment, seen facts) {
+	for i := range p.shares {
+		s := &p.shares[i]
+		s.revision, s.template = p.update.Name, seen.template
+		s.partition = partition(obj, s.name(), s.replicas)
+	}
 }
 
 // decideRemoval asks for every work to go, and waits for the clusters to let them go.
-func decideRemoval(seen facts) Plan {
+func decideRemoval(obj *v1alpha1.FederatedDeployment, seen facts) Plan {
 	plan := Plan{gone: len(seen.works) == 0}
 	for _, w := range seen.works {
 		if !w.leaving() {
-			plan.remove = append(plan.remove, removal{work: w, why: "the FederatedDeployment is being deleted"})
+			plan.remove = append(plan.remove, removal{work: w, why: "the " + originOf(obj).gvk.Kind + " is being deleted"})
 		}
 	}
 	return plan
 }
 
-// request asks the allocator, with what the subsets have now (WL-5.5).
-func request(obj *v1alpha1.FederatedDeployment, works []work) allocate.Request {
-	current := map[string]int32{}
-	exists := map[string]bool{}
+// allocate shares the replicas out (WL-5.5).
+func (p *Plan) allocate(obj *v1alpha1.FederatedDeployment, seen facts, of map[string][]work) error {
+	if seen.placement != nil {
+		p.weigh(obj, seen, of)
+		return nil
+	}
+	r := allocate.Request{Replicas: obj.Spec.Replicas, Adaptive: adaptive(obj)}
+	for _, share := range p.shares {
+		s, works := share.subset, of[share.name()]
+		subset := allocate.Subset{
+			Name: s.Name, Replicas: s.Replicas, Min: s.MinReplicas, Max: s.MaxReplicas,
+			Exists: slices.ContainsFunc(works, func(w work) bool { return !w.leaving() }), Current: wantedOf(works), Running: runningOf(works),
+		}
+		if f, troubled := p.fits[s.Name]; troubled {
+			subset.Running, subset.Unschedulable = f.running, f.bad
+		}
+		r.Subsets = append(r.Subsets, subset)
+	}
+	replicas, err := allocate.Replicas(r)
+	for i, n := range replicas {
+		p.shares[i].replicas = n
+	}
+	return err
+}
+
+// wantedOf is how many replicas a subset was asked for last; during a move two works ask for the same.
+func wantedOf(works []work) (n int32) {
 	for _, w := range works {
 		if !w.leaving() {
-			current[w.subset()], exists[w.subset()] = max(current[w.subset()], w.replicas), true
+			n = max(n, w.replicas)
 		}
 	}
-	r := allocate.Request{Replicas: obj.Spec.Replicas}
-	for _, s := range obj.Spec.Topology.Subsets {
-		r.Subsets = append(r.Subsets, allocate.Subset{
-			Name: s.Name, Replicas: s.Replicas, Min: s.MinReplicas, Max: s.MaxReplicas, Exists: exists[s.Name], Current: current[s.Name],
-		})
-	}
-	return r
+	return n
 }
 
 // partition is never more than the subset has (WL-5.8).
@@ -152,7 +212,7 @@ func (p *Plan) revise(obj *v1alpha1.FederatedDeployment, seen facts) error {
 	}
 	owner := revision.Owner{
 		Name: obj.Name, Namespace: obj.Namespace, Labels: revisionLabels(obj, seen.template),
-		Ref: *metav1.NewControllerRef(obj, gvk),
+		Ref: *metav1.NewControllerRef(obj, originOf(obj).gvk),
 	}
 	if obj.Status.CollisionCount != nil {
 		owner.Collisions = *obj.Status.CollisionCount
@@ -200,24 +260,18 @@ func sameData(a, b []byte) bool {
 
 // spread brings a share to its cluster: a work is made, changed or left alone. What cannot be brought anywhere keeps
 // running as and where it runs. The works are the subset's.
-func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []work, s share) {
-	subset := obj.Spec.Topology.Subsets[s.index]
-	name, trouble := place(s.index, subset, works, seen.clusters)
+func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []work, s *share) {
+	name, trouble := place(s.at, s.subset, works, seen.clusters)
 	if trouble == nil {
 		s.cluster = name
-		trouble = inTheWay(obj, subset, name, seen.strangers[subset.Name], works)
+		trouble = inTheWay(obj, s.subset, name, seen.strangers[s.name()], works)
 	}
 	var want *workv1.ManifestWork
 	if trouble == nil {
-		var err error
-		if want, s.content, err = manifestWork(obj, seen.template, p.update.Name, s); err != nil {
-			trouble = &problem{reason: v1alpha1.ReasonInvalidSpec, subset: s.name, message: fmt.Sprintf(
-				"spec.topology.subsets[%d].patch: subset %q: %v; correct the patch or the template", s.index, s.name, err)}
-		}
+		want, trouble = s.render(obj, seen)
 	}
 	if trouble != nil {
 		p.problems = append(p.problems, *trouble)
-		p.shares = append(p.shares, s)
 		return
 	}
 	var here *work
@@ -228,14 +282,27 @@ func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []wor
 		}
 		s.from = w.cluster()
 	}
-	p.shares = append(p.shares, s)
 	switch {
 	case here == nil:
-		p.works = append(p.works, change{want: want, why: fmt.Sprintf("subset %s gets %d replicas on %s", s.name, s.replicas, name)})
+		p.works = append(p.works, change{want: want, why: fmt.Sprintf("subset %s gets %d replicas on %s", s.name(), s.replicas, name)})
 	case here.leaving(): // its agent lets go of it first, then it is made again
 	case !agrees(here.live, want):
-		p.works = append(p.works, change{live: here.live, want: want, why: difference(*here, want, s)})
+		p.works = append(p.works, change{live: here.live, want: want, why: difference(*here, want, *s)})
 	}
+}
+
+// render makes the work of a share, or says what is wrong with the template, the patch, or what they refer to.
+func (s *share) render(obj *v1alpha1.FederatedDeployment, seen facts) (*workv1.ManifestWork, *problem) {
+	want, content, err := manifestWork(obj, *s, seen.materials)
+	if missing, ok := errors.AsType[missingError](err); ok {
+		return nil, &problem{reason: v1alpha1.ReasonReferenceMissing, subset: s.name(), message: fmt.Sprintf("subset %q: %v", s.name(), missing)}
+	}
+	if err != nil {
+		return nil, &problem{reason: v1alpha1.ReasonInvalidSpec, subset: s.name(), message: fmt.Sprintf(
+			"%s.patch: subset %q: %v; correct the patch or the template", s.at, s.name(), err)}
+	}
+	s.content = content
+	return want, nil
 }
 
 // inTheWay says who has a name that the subset needs.
@@ -247,16 +314,25 @@ func inTheWay(obj *v1alpha1.FederatedDeployment, subset v1alpha1.Subset, cluster
 		}
 		if other.Name == name {
 			return &problem{reason: v1alpha1.ReasonWorkRefused, subset: subset.Name, message: fmt.Sprintf(
-				"ManifestWork %s/%s is there and was not made for this FederatedDeployment, so it is left alone and subset %q waits; delete it, or rename the subset",
-				cluster, name, subset.Name)}
+				"ManifestWork %s/%s is there and was not made for this %s%s, so it is left alone and subset %q waits; delete it, or rename the subset",
+				cluster, name, originOf(obj).gvk.Kind, whose(other), subset.Name)}
 		}
 		if older(other, works, cluster) {
 			return &problem{reason: v1alpha1.ReasonWorkRefused, subset: subset.Name, message: fmt.Sprintf(
-				"spec.topology.subsets: workload %s of subset %q is already made on %s for FederatedDeployment %s, subset %s; rename the subset",
-				workloadName(obj.Name, subset.Name), subset.Name, cluster, other.Labels[v1alpha1.LabelFederatedDeployment], other.Labels[v1alpha1.LabelSubset])}
+				"spec.topology.subsets: workload %s of subset %q is already made on %s%s, subset %s; rename the subset",
+				workloadName(obj.Name, subset.Name), subset.Name, cluster, whose(other), other.Labels[v1alpha1.LabelSubset])}
 		}
 	}
 	return nil
+}
+
+// whose names the object that a work was made for.
+func whose(w *workv1.ManifestWork) string {
+	m, made := makerOf(w)
+	if !made {
+		return ""
+	}
+	return " for " + m.gvk.Kind + " " + m.Name
 }
 
 // older lets whoever was first keep a workload that two would make.
@@ -273,25 +349,30 @@ func difference(w work, want *workv1.ManifestWork, s share) string {
 	from, to := w.live.Annotations[v1alpha1.AnnotationRevision], want.Annotations[v1alpha1.AnnotationRevision]
 	switch {
 	case from != to:
-		return fmt.Sprintf("subset %s on %s goes from revision %s to %s", s.name, s.cluster, from, to)
+		return fmt.Sprintf("subset %s on %s goes from revision %s to %s", s.name(), s.cluster, from, to)
 	case w.replicas != s.replicas:
-		return fmt.Sprintf("subset %s on %s goes from %d to %d replicas", s.name, s.cluster, w.replicas, s.replicas)
+		return fmt.Sprintf("subset %s on %s goes from %d to %d replicas", s.name(), s.cluster, w.replicas, s.replicas)
 	}
-	return fmt.Sprintf("subset %s on %s is not as asked for", s.name, s.cluster)
+	return fmt.Sprintf("subset %s on %s is not as asked for", s.name(), s.cluster)
 }
 
-// clear removes the works of subsets that are no longer in the spec, and those left behind in another cluster once the
-// new one has been applied.
-func (p *Plan) clear(works map[string][]work) {
+// clear removes the works of subsets that are no longer wanted, and those left behind in another cluster once the new one
+// has been applied. What a user takes out of the spec goes at once (WL-5.9); what a Placement no longer decides for goes
+// when the others make up for it.
+func (p *Plan) clear(seen facts, works map[string][]work) {
 	wanted := make(map[string]share, len(p.shares))
 	for _, s := range p.shares {
-		wanted[s.name] = s
+		wanted[s.name()] = s
 	}
 	for _, subset := range slices.Sorted(maps.Keys(works)) {
 		s, asked := wanted[subset]
 		for _, w := range works[subset] {
 			switch {
 			case w.leaving():
+			case !asked && seen.placement != nil:
+				if why, may := p.leaves[w.live]; may {
+					p.remove = append(p.remove, removal{work: w, why: why})
+				}
 			case !asked:
 				p.remove = append(p.remove, removal{work: w, why: "the subset is no longer in the spec"})
 			case w.cluster() != s.cluster && arrived(works[subset], s):

@@ -8,57 +8,58 @@ import (
 	"slices"
 	"strconv"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
 // The templates have no schema, so the API server stores what the Go types cannot hold. A list of typed objects would
 // fail as a whole for one of them; therefore FederatedDeployments are cached as they are and decoded one by one.
 
-var gvk = v1alpha1.GroupVersion.WithKind("FederatedDeployment")
-
-// raw is an empty FederatedDeployment as it is cached.
-func raw() *unstructured.Unstructured {
+// raw is an empty object of a kind as it is cached.
+func raw(kind schema.GroupVersionKind) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(gvk)
+	u.SetGroupVersionKind(kind)
 	return u
 }
 
 // decode makes a typed object. If the spec does not fit the types, the object comes without it and the problem says
 // which value is wrong.
-func decode(u *unstructured.Unstructured) (*v1alpha1.FederatedDeployment, *field.Error) {
-	obj, err := into(u.Object)
+func decode[T client.Object](u *unstructured.Unstructured, empty func() T) (T, *field.Error) {
+	obj, err := into(u.Object, empty)
 	if err == nil {
 		return obj, nil
 	}
 	problem := culprit(u.Object["spec"], err, func(spec any) error {
-		_, err := into(with(u.Object, "spec", spec))
+		_, err := into(with(u.Object, "spec", spec), empty)
 		return err
 	})
-	obj, err = into(with(u.Object, "spec", map[string]any{}))
+	obj, err = into(with(u.Object, "spec", map[string]any{}), empty)
 	if err != nil { // a status that we did not write
-		obj, err = into(with(with(u.Object, "spec", map[string]any{}), "status", map[string]any{}))
+		obj, err = into(with(with(u.Object, "spec", map[string]any{}), "status", map[string]any{}), empty)
 	}
 	if err != nil {
-		obj = &v1alpha1.FederatedDeployment{ObjectMeta: metav1.ObjectMeta{
-			Namespace: u.GetNamespace(), Name: u.GetName(), UID: u.GetUID(), ResourceVersion: u.GetResourceVersion(),
-			Generation: u.GetGeneration(), DeletionTimestamp: u.GetDeletionTimestamp(), Finalizers: u.GetFinalizers(),
-		}}
+		obj = empty()
+		obj.GetObjectKind().SetGroupVersionKind(u.GroupVersionKind())
+		obj.SetNamespace(u.GetNamespace())
+		obj.SetName(u.GetName())
+		obj.SetUID(u.GetUID())
+		obj.SetResourceVersion(u.GetResourceVersion())
+		obj.SetGeneration(u.GetGeneration())
+		obj.SetDeletionTimestamp(u.GetDeletionTimestamp())
+		obj.SetFinalizers(u.GetFinalizers())
 	}
 	return obj, problem
 }
 
-func into(object map[string]any) (*v1alpha1.FederatedDeployment, error) {
+func into[T client.Object](object map[string]any, empty func() T) (T, error) {
+	obj := empty()
 	data, err := json.Marshal(object)
 	if err != nil {
-		return nil, err
+		return obj, err
 	}
-	obj := &v1alpha1.FederatedDeployment{}
 	return obj, utiljson.Unmarshal(data, obj)
 }
 
@@ -139,13 +140,16 @@ func shown(v any) any {
 	return v
 }
 
-// undecoded is a client whose answers to writes of FederatedDeployments are not decoded, which could fail after the
-// write succeeded.
-type undecoded struct{ client.Client }
+// undecoded is a client whose answers to writes of objects of the kind are not decoded, which could fail after the write
+// succeeded.
+type undecoded struct {
+	client.Client
+	kind schema.GroupVersionKind
+}
 
 // Patch patches, and takes over what the answer says of the metadata.
 func (u undecoded) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
-	answer, as, err := named(obj, patch)
+	answer, as, err := named(u.kind, obj, patch)
 	if err != nil {
 		return err
 	}
@@ -158,25 +162,30 @@ func (u undecoded) Patch(ctx context.Context, obj client.Object, patch client.Pa
 }
 
 // Status is the same for the status.
-func (u undecoded) Status() client.SubResourceWriter { return undecodedStatus{u.Client.Status()} }
+func (u undecoded) Status() client.SubResourceWriter {
+	return undecodedStatus{u.Client.Status(), u.kind}
+}
 
-type undecodedStatus struct{ client.SubResourceWriter }
+type undecodedStatus struct {
+	client.SubResourceWriter
+	kind schema.GroupVersionKind
+}
 
 // Patch patches the status.
 func (u undecodedStatus) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-	answer, as, err := named(obj, patch)
+	answer, as, err := named(u.kind, obj, patch)
 	if err != nil {
 		return err
 	}
 	return u.SubResourceWriter.Patch(ctx, answer, as, opts...)
 }
 
-func named(obj client.Object, patch client.Patch) (*unstructured.Unstructured, client.Patch, error) {
+func named(kind schema.GroupVersionKind, obj client.Object, patch client.Patch) (*unstructured.Unstructured, client.Patch, error) {
 	data, err := patch.Data(obj)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compute patch: %w", err)
 	}
-	u := raw()
+	u := raw(kind)
 	u.SetNamespace(obj.GetNamespace())
 	u.SetName(obj.GetName())
 	return u, client.RawPatch(patch.Type(), data), nil

@@ -29,6 +29,10 @@ type facts struct {
 	clusters map[string]cluster
 	// revisions of the template.
 	revisions []appsv1.ControllerRevision
+	// placement that the object refers to; nil without such a reference.
+	placement *placed
+	// materials are the ConfigMaps and Secrets that shall travel; nil if the hub does not read any.
+	materials map[string]material
 }
 
 // bySubset groups works by the subset that they carry.
@@ -84,12 +88,4 @@ func clusterFacts(c *clusterv1.ManagedCluster) cluster {
 		f.heard, f.since = available.Status == metav1.ConditionTrue, available.LastTransitionTime.Time
 	}
 	return f
-}
-
-// ours says that a work was made for this very object: all labels agree, the UID included.
-func ours(w *workv1.ManifestWork, obj *v1alpha1.FederatedDeployment) bool {
-	return w.Labels[v1alpha1.LabelFederatedDeployment] == obj.Name &&
-		w.Labels[v1alpha1.LabelFederatedDeploymentNamespace] == obj.Namespace &&
-		w.Labels[v1alpha1.LabelFederatedDeploymentUID] == string(obj.UID) && obj.UID != "" &&
-		w.Labels[v1alpha1.LabelSubset] != ""
 }

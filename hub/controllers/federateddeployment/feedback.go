@@ -1,6 +1,8 @@
 package federateddeployment
 
 import (
+	"strconv"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 )
@@ -18,6 +20,7 @@ const (
 	valueUpdatedAvailable  = "updatedAvailableReplicas"
 	valueCurrentRevision   = "currentRevision"
 	valueUpdateRevision    = "updateRevision"
+	valueUnschedulable     = "unschedulableReplicas"
 	valueMessage           = "message"
 	valueStalled           = "stalled"
 	valueProgress          = "progress"
@@ -33,8 +36,10 @@ type feedback struct {
 	content              string
 	generation, observed int64
 
-	replicas, ready, available, updated, updatedReady int32
-	message, progress                                 string
+	replicas, ready, available, updated, updatedReady, updatedAvailable int32
+	// unschedulable are the pods that have found no node for too long.
+	unschedulable     int32
+	message, progress string
 }
 
 // fresh says that the numbers speak of that content, and that the controller on the member has seen it.
@@ -42,8 +47,8 @@ func (f feedback) fresh(content string) bool {
 	return f.heard && content != "" && f.content == content && f.observed >= f.generation
 }
 
-// feedbackRule asks for the values of a kind.
-func feedbackRule(k kind) workv1.FeedbackRule {
+// feedbackRule asks for the values of a kind, and for pods without a node where that is acted upon.
+func feedbackRule(k kind, nodeless bool) workv1.FeedbackRule {
 	paths := []workv1.JsonPath{
 		{Name: valueContent, Path: `.metadata.annotations.apps\.flotilla\.dev/content`},
 		{Name: valueGeneration, Path: ".metadata.generation"},
@@ -55,6 +60,9 @@ func feedbackRule(k kind) workv1.FeedbackRule {
 		paths = append(paths, workv1.JsonPath{Name: valueStalled, Path: stalledStatusPath},
 			workv1.JsonPath{Name: valueMessage, Path: stalledMessagePath},
 			workv1.JsonPath{Name: valueProgress, Path: reconcilingMessagePath})
+	}
+	if nodeless {
+		paths = append(paths, workv1.JsonPath{Name: valueUnschedulable, Path: `.metadata.annotations.apps\.flotilla\.dev/unschedulable-replicas`})
 	}
 	return workv1.FeedbackRule{Type: workv1.JSONPathsType, JsonPaths: paths}
 }
@@ -85,6 +93,14 @@ func hear(w *workv1.ManifestWork, c carried) feedback {
 		f.generation, f.observed = numbers[valueGeneration], numbers[valueObserved]
 		f.replicas, f.ready, f.available = number(valueReplicas), number(valueReady), number(valueAvailable)
 		f.updated, f.updatedReady = number(valueUpdated), number(valueUpdatedReady)
+		f.unschedulable = number(valueUnschedulable)
+		if n, err := strconv.ParseInt(texts[valueUnschedulable], 10, 32); err == nil { // annotations are text
+			f.unschedulable = int32(n)
+		}
+		f.updatedAvailable = number(valueUpdatedAvailable)
+		if _, said := numbers[valueUpdatedAvailable]; !said {
+			f.updatedAvailable = min(f.updated, max(0, f.available-max(0, f.replicas-f.updated)))
+		}
 		if _, said := numbers[valueUpdatedReady]; !said {
 			// Kinds that do not say: so many of the ready pods must be updated ones, as there are no more old ones.
 			f.updatedReady = min(f.updated, max(0, f.ready-max(0, f.replicas-f.updated)))

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,32 +20,52 @@ import (
 	"github.com/flotilla-project/flotilla/pkg/index"
 )
 
-// Keys of the indexes; each is known to its extractor and its lookup only.
+// Keys of the indexes; each is known to its extractor and its lookup only. A kind in front has its own ones of works and
+// revisions, because a cache takes each key once.
 const (
-	byOwner   = "federateddeployment.owner"
-	byName    = "federateddeployment.name"
-	byCluster = "federateddeployment.cluster"
+	byOwner     = "owner"
+	byName      = "name"
+	byCluster   = "cluster"
+	byPlacement = "placement"
+	byReference = "reference"
 )
+
+func keyOf(kind schema.GroupVersionKind, index string) string { return kind.Kind + "." + index }
 
 // anyCluster is the key of those that find their cluster by looking at all of them.
 const anyCluster = "*"
 
-// indexes are the field indexes that this controller looks things up by.
-var indexes = []struct {
+type lookup struct {
 	of      client.Object
 	key     string
 	extract client.IndexerFunc
-}{
-	{&appsv1.ControllerRevision{}, index.Key, index.Owners},
-	{&workv1.ManifestWork{}, byOwner, func(o client.Object) []string { return []string{o.GetLabels()[v1alpha1.LabelFederatedDeploymentUID]} }},
-	{&workv1.ManifestWork{}, byName, namesTaken},
-	{raw(), byCluster, clustersUsed},
+}
+
+// indexes are the field indexes that the controller of a kind looks things up by.
+func indexes(kind schema.GroupVersionKind, fleet bool) []lookup {
+	all := []lookup{
+		{&appsv1.ControllerRevision{}, keyOf(kind, byOwner), index.Owners},
+		{&workv1.ManifestWork{}, keyOf(kind, byOwner), makerUID},
+		{&workv1.ManifestWork{}, keyOf(kind, byName), namesTaken},
+		{raw(kind), keyOf(kind, byCluster), clustersUsed},
+	}
+	if fleet {
+		all = append(all, lookup{raw(kind), keyOf(kind, byPlacement), placementUsed}, lookup{raw(kind), keyOf(kind, byReference), referencesMade})
+	}
+	return all
+}
+
+func makerUID(o client.Object) []string {
+	if m, made := makerOf(o); made {
+		return []string{string(m.uid)}
+	}
+	return nil
 }
 
 // worksOf are the works made for an object, by cluster and name. They are shared with the cache: read only.
 func worksOf(ctx context.Context, r client.Reader, obj *v1alpha1.FederatedDeployment) ([]work, error) {
 	var found workv1.ManifestWorkList
-	err := r.List(ctx, &found, client.MatchingFields{byOwner: string(obj.UID)}, client.UnsafeDisableDeepCopy)
+	err := r.List(ctx, &found, client.MatchingFields{keyOf(originOf(obj).gvk, byOwner): string(obj.UID)}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("list works of %s/%s: %w", obj.Namespace, obj.Name, err)
 	}
@@ -64,11 +87,28 @@ func sorted(found []workv1.ManifestWork, obj *v1alpha1.FederatedDeployment) []wo
 	return works
 }
 
+// revisionsOf are the ControllerRevisions that an object controls. They are shared with the cache: read only.
+func revisionsOf(ctx context.Context, r client.Reader, obj *v1alpha1.FederatedDeployment) ([]appsv1.ControllerRevision, error) {
+	var found appsv1.ControllerRevisionList
+	err := r.List(ctx, &found, client.InNamespace(obj.Namespace),
+		client.MatchingFields{keyOf(originOf(obj).gvk, byOwner): string(obj.UID)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("list revisions of %s/%s: %w", obj.Namespace, obj.Name, err)
+	}
+	var kept []appsv1.ControllerRevision
+	for _, r := range found.Items {
+		if metav1.IsControlledBy(&r, obj) {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
+}
+
 // A work takes its own name, and that of the workload it was made for.
 func namesTaken(o client.Object) []string {
 	taken := []string{"work/" + o.GetName()}
-	if l := o.GetLabels(); l[v1alpha1.LabelSubset] != "" {
-		taken = append(taken, workloadKey(l[v1alpha1.LabelFederatedDeploymentNamespace], l[v1alpha1.LabelFederatedDeployment], l[v1alpha1.LabelSubset]))
+	if m, made := makerOf(o); made && o.GetLabels()[v1alpha1.LabelSubset] != "" {
+		taken = append(taken, workloadKey(m.Namespace, m.Name, o.GetLabels()[v1alpha1.LabelSubset]))
 	}
 	return taken
 }
@@ -82,7 +122,7 @@ func strangersOf(ctx context.Context, r client.Reader, obj *v1alpha1.FederatedDe
 	var strangers []*workv1.ManifestWork
 	for _, key := range []string{"work/" + workName(obj.Namespace, obj.Name, subset), workloadKey(obj.Namespace, obj.Name, subset)} {
 		var found workv1.ManifestWorkList
-		if err := r.List(ctx, &found, client.MatchingFields{byName: key}, client.UnsafeDisableDeepCopy); err != nil {
+		if err := r.List(ctx, &found, client.MatchingFields{keyOf(originOf(obj).gvk, byName): key}, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("list holders of %s: %w", key, err)
 		}
 		for i := range found.Items {
@@ -113,40 +153,68 @@ func clustersUsed(o client.Object) []string {
 	return slices.Compact(names)
 }
 
-// usersOf are the objects that name a cluster, or look for one like it, or have works there.
-func usersOf(ctx context.Context, r client.Reader, cluster string, searching bool) ([]reconcile.Request, error) {
-	users := map[types.NamespacedName]bool{}
+func placementUsed(o client.Object) []string {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok {
+		return nil
+	}
+	name, found, _ := unstructured.NestedString(u.Object, "spec", "topology", "placementRef", "name")
+	if !found {
+		return nil
+	}
+	return []string{name}
+}
+
+// users are the objects of a kind, as they are cached.
+type users struct {
+	cached client.Reader
+	kind   schema.GroupVersionKind
+}
+
+// by are those with a value in an index, in one namespace or in all.
+func (u users) by(ctx context.Context, index, namespace, value string) ([]reconcile.Request, error) {
+	found := &unstructured.UnstructuredList{}
+	found.SetGroupVersionKind(u.kind)
+	err := u.cached.List(ctx, found, client.InNamespace(namespace), client.MatchingFields{keyOf(u.kind, index): value}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("list %ss by %s %s: %w", u.kind.Kind, index, value, err)
+	}
+	var requests []reconcile.Request
+	for i := range found.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&found.Items[i])})
+	}
+	return requests, nil
+}
+
+// of are the objects that name a cluster, or look for one like it, or have works there.
+func (u users) of(ctx context.Context, cluster string, searching bool) ([]reconcile.Request, error) {
+	found := map[types.NamespacedName]bool{}
 	keys := []string{cluster}
 	if searching {
 		keys = append(keys, anyCluster)
 	}
 	for _, key := range keys {
-		found := &unstructured.UnstructuredList{}
-		found.SetGroupVersionKind(gvk)
-		if err := r.List(ctx, found, client.MatchingFields{byCluster: key}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("list users of cluster %s: %w", cluster, err)
+		requests, err := u.by(ctx, byCluster, "", key)
+		if err != nil {
+			return nil, err
 		}
-		for i := range found.Items {
-			users[client.ObjectKeyFromObject(&found.Items[i])] = true
+		for _, r := range requests {
+			found[r.NamespacedName] = true
 		}
 	}
 	var works workv1.ManifestWorkList
-	err := r.List(ctx, &works, client.InNamespace(cluster), client.HasLabels{v1alpha1.LabelFederatedDeployment}, client.UnsafeDisableDeepCopy)
+	err := u.cached.List(ctx, &works, client.InNamespace(cluster), client.HasLabels{v1alpha1.LabelSubset}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("list works of cluster %s: %w", cluster, err)
 	}
 	for i := range works.Items {
-		users[maker(&works.Items[i])] = true
+		if m, made := makerOf(&works.Items[i]); made && m.gvk == u.kind {
+			found[m.NamespacedName] = true
+		}
 	}
-	var requests []reconcile.Request
-	for user := range users {
-		requests = append(requests, reconcile.Request{NamespacedName: user})
+	requests := make([]reconcile.Request, 0, len(found))
+	for key := range maps.Keys(found) {
+		requests = append(requests, reconcile.Request{NamespacedName: key})
 	}
 	return requests, nil
-}
-
-// maker is whom a work's labels name.
-func maker(w client.Object) types.NamespacedName {
-	l := w.GetLabels()
-	return types.NamespacedName{Namespace: l[v1alpha1.LabelFederatedDeploymentNamespace], Name: l[v1alpha1.LabelFederatedDeployment]}
 }

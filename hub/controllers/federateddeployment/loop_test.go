@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	clocktesting "k8s.io/utils/clock/testing"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -34,7 +36,7 @@ import (
 // hub is an API server in memory that counts writes and fails on request.
 type hub struct {
 	t *testing.T
-	*reconciler
+	*reconciler[*v1alpha1.FederatedDeployment]
 	recorder *record.FakeRecorder
 
 	mu     sync.Mutex
@@ -47,7 +49,7 @@ var webKey = client.ObjectKey{Namespace: "shop", Name: "web"}
 func newHub(t *testing.T, objects ...client.Object) *hub {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, clusterv1.Install, workv1.Install, appsv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, clusterv1.Install, clusterv1beta1.Install, corev1.AddToScheme, workv1.Install, appsv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -55,11 +57,11 @@ func newHub(t *testing.T, objects ...client.Object) *hub {
 	h := &hub{t: t, recorder: record.NewFakeRecorder(100)}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.FederatedDeployment{}, &workv1.ManifestWork{}).WithInterceptorFuncs(h.counting())
-	for _, i := range indexes {
+	for _, i := range indexes(gvk, true) {
 		builder = builder.WithIndex(i.of, i.key, i.extract)
 	}
 	c := builder.Build()
-	h.reconciler = &reconciler{cached: c, hub: c, live: c, events: h.recorder, clock: clocktesting.NewFakePassiveClock(noon)}
+	h.reconciler = &reconciler[*v1alpha1.FederatedDeployment]{Front: itself(), shelf: &shelf{cached: c, live: c}, cached: c, hub: c, live: c, events: h.recorder, clock: clocktesting.NewFakePassiveClock(noon)}
 	return h
 }
 
@@ -424,7 +426,7 @@ func TestOnlyChangesThatMatterWake(t *testing.T) {
 			after := east.DeepCopy()
 			tc.change(after)
 			q := newQueue()
-			clusterHandler{h.reconciler}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
+			clusterHandler{users{h.cached, gvk}}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
 			if d := cmp.Diff(tc.want, drain(q)); d != "" {
 				t.Error(d)
 			}
@@ -435,18 +437,18 @@ func TestOnlyChangesThatMatterWake(t *testing.T) {
 		q := newQueue()
 		after := east.DeepCopy()
 		after.Status.Conditions[0].Status = metav1.ConditionUnknown
-		clusterHandler{h.reconciler}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
+		clusterHandler{users{h.cached, gvk}}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
 		if d := cmp.Diff([]string{"named", "web"}, drain(q)); d != "" {
 			t.Error(d)
 		}
 	})
 	t.Run("what is there at the start wakes nobody twice", func(t *testing.T) {
 		q := newQueue()
-		clusterHandler{h.reconciler}.Create(context.Background(), event.CreateEvent{Object: east, IsInInitialList: true}, q)
+		clusterHandler{users{h.cached, gvk}}.Create(context.Background(), event.CreateEvent{Object: east, IsInInitialList: true}, q)
 		if got := drain(q); got != nil {
 			t.Errorf("woke %v", got)
 		}
-		clusterHandler{h.reconciler}.Delete(context.Background(), event.DeleteEvent{Object: east}, q)
+		clusterHandler{users{h.cached, gvk}}.Delete(context.Background(), event.DeleteEvent{Object: east}, q)
 		if d := cmp.Diff([]string{"named", "web"}, drain(q)); d != "" {
 			t.Error(d)
 		}
@@ -466,6 +468,13 @@ func drain(q queue) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+func names(requests []reconcile.Request) (all []string) {
+	for _, r := range requests {
+		all = append(all, r.Name)
+	}
+	return all
 }
 
 func failing(verb, namespace string, err error) func(string, runtime.Object) error {
@@ -509,7 +518,7 @@ func TestAMalformedObjectIsTold(t *testing.T) {
 	if err := unstructured.SetNestedField(u.Object, "x", "spec", "template", "cloneSetTemplate", "spec", "replicas"); err != nil {
 		t.Fatal(err)
 	}
-	obj, malformed := decode(u)
+	obj, malformed := decode(u, empty)
 	s := &steps{hub: h.hub, live: h.live, malformed: malformed}
 	seen, err := s.Observe(context.Background(), obj)
 	if err != nil {

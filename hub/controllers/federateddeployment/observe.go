@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
-	"github.com/flotilla-project/flotilla/pkg/index"
 )
 
 // Observe reads. Any read that fails ends the round before anything is decided.
@@ -21,18 +20,24 @@ func (s *steps) Observe(ctx context.Context, obj *v1alpha1.FederatedDeployment) 
 	if seen.works, err = worksOf(ctx, s.hub, obj); err != nil {
 		return facts{}, err
 	}
-	if seen.clusters, err = s.clustersFor(ctx, obj, seen.works); err != nil {
+	if seen.placement, err = placementOf(ctx, s.hub, obj); err != nil {
+		return facts{}, err
+	}
+	if seen.clusters, err = s.clustersFor(ctx, obj, seen); err != nil {
 		return facts{}, err
 	}
 	if !obj.DeletionTimestamp.IsZero() {
 		return s.lastLook(ctx, obj, seen)
 	}
-	if seen.revisions, err = index.RevisionsOf(ctx, s.hub, obj); err != nil {
+	if seen.revisions, err = revisionsOf(ctx, s.hub, obj); err != nil {
+		return facts{}, err
+	}
+	if seen.materials, err = s.shelf.fetch(ctx, obj, seen); err != nil {
 		return facts{}, err
 	}
 	seen.strangers = map[string][]*workv1.ManifestWork{}
-	for _, subset := range obj.Spec.Topology.Subsets {
-		if seen.strangers[subset.Name], err = strangersOf(ctx, s.hub, obj, subset.Name); err != nil {
+	for _, name := range subsetNames(obj, seen) {
+		if seen.strangers[name], err = strangersOf(ctx, s.hub, obj, name); err != nil {
 			return facts{}, err
 		}
 	}
@@ -46,7 +51,7 @@ func (s *steps) lastLook(ctx context.Context, obj *v1alpha1.FederatedDeployment,
 		return seen, nil
 	}
 	var found workv1.ManifestWorkList
-	err := s.live.List(ctx, &found, client.MatchingLabels{v1alpha1.LabelFederatedDeploymentUID: string(obj.UID)})
+	err := s.live.List(ctx, &found, client.MatchingLabels{originOf(obj).uid: string(obj.UID)})
 	if err != nil {
 		return facts{}, fmt.Errorf("list works that may be left: %w", err)
 	}
@@ -55,9 +60,9 @@ func (s *steps) lastLook(ctx context.Context, obj *v1alpha1.FederatedDeployment,
 }
 
 // clustersFor reads the clusters that are used, and all of them while a subset looks for one.
-func (s *steps) clustersFor(ctx context.Context, obj *v1alpha1.FederatedDeployment, works []work) (map[string]cluster, error) {
+func (s *steps) clustersFor(ctx context.Context, obj *v1alpha1.FederatedDeployment, seen facts) (map[string]cluster, error) {
 	clusters := map[string]cluster{}
-	of := bySubset(works)
+	of := bySubset(seen.works)
 	search := func(subset v1alpha1.Subset) bool { return searches(subset, of[subset.Name]) }
 	if slices.ContainsFunc(obj.Spec.Topology.Subsets, search) {
 		var all clusterv1.ManagedClusterList
@@ -75,7 +80,10 @@ func (s *steps) clustersFor(ctx context.Context, obj *v1alpha1.FederatedDeployme
 			names = append(names, subset.Cluster)
 		}
 	}
-	for _, w := range works {
+	if seen.placement != nil {
+		names = append(names, seen.placement.clusters()...)
+	}
+	for _, w := range seen.works {
 		names = append(names, w.cluster())
 	}
 	slices.Sort(names)
@@ -96,4 +104,20 @@ func (s *steps) clustersFor(ctx context.Context, obj *v1alpha1.FederatedDeployme
 func templateOf(u *unstructured.Unstructured) map[string]any {
 	template, _, _ := unstructured.NestedMap(u.Object, "spec", "template")
 	return template
+}
+
+// subsetNames are those that the spec, or the Placement, has.
+func subsetNames(obj *v1alpha1.FederatedDeployment, seen facts) []string {
+	var names []string
+	for _, s := range obj.Spec.Topology.Subsets {
+		names = append(names, s.Name)
+	}
+	if seen.placement != nil {
+		names = append(names, seen.placement.clusters()...)
+		for _, w := range seen.works {
+			names = append(names, w.subset())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

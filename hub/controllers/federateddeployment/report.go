@@ -49,7 +49,7 @@ func (s *steps) Report(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan,
 		status.CollisionCount = &collisions
 	}
 	lines := linesOf(obj, seen, plan)
-	sum(status, lines)
+	sum(status, plan, lines)
 	status.Clusters = clustersHeard(seen, lines)
 	if plan.update != nil && !errors.Is(acted, errNameTaken) {
 		status.CurrentRevision = currentRevision(status, plan, seen, lines)
@@ -63,12 +63,12 @@ func linesOf(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan) []line {
 	var all []line
 	reported, of := map[*workv1.ManifestWork]bool{}, bySubset(seen.works)
 	for _, s := range plan.shares {
-		subset := obj.Spec.Topology.Subsets[s.index]
+		subset := s.subset
 		l := line{SubsetStatus: v1alpha1.SubsetStatus{
-			Name: s.name, Cluster: s.cluster, Zone: zoneOf(subset), DesiredReplicas: s.replicas, Partition: s.partition,
-			WorkName: workName(obj.Namespace, obj.Name, s.name),
+			Name: s.name(), Cluster: s.cluster, Zone: zoneOf(subset), DesiredReplicas: s.goal, Partition: s.partition, Revision: s.revision,
+			WorkName: workName(obj.Namespace, obj.Name, s.name()),
 		}}
-		for _, w := range of[s.name] {
+		for _, w := range of[s.name()] {
 			reported[w.live] = true
 			if w.cluster() == s.cluster || s.cluster == "" && l.Cluster == "" {
 				l.tell(w, s.content, seen.clusters[w.cluster()])
@@ -90,7 +90,10 @@ func linesOf(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan) []line {
 		l := line{SubsetStatus: v1alpha1.SubsetStatus{Name: w.subset(), Cluster: w.cluster(), WorkName: w.live.Name}}
 		content := ""
 		switch {
-		case !obj.DeletionTimestamp.IsZero() || len(plan.shares) > 0 && len(plan.problems) == 0:
+		case plan.stays[w.live] != "":
+			l.waits = fmt.Sprintf("subset %s: %s", w.subset(), plan.stays[w.live])
+			l.Message = plan.stays[w.live]
+		case !obj.DeletionTimestamp.IsZero() || len(plan.shares) > 0 && !plan.blocked():
 			l.Message = fmt.Sprintf("waiting for %s to remove it", w.cluster())
 		default: // the spec is at fault, and what runs keeps running
 			l.DesiredReplicas, content = w.replicas, w.content
@@ -115,7 +118,7 @@ func (l line) merge(all *[]line) {
 // tell fills in what the cluster said last. Pods count as updated only when it spoke of the content that is asked for.
 func (l *line) tell(w work, content string, c cluster) {
 	f := w.feedback
-	l.Replicas, l.ReadyReplicas, l.AvailableReplicas = f.replicas, f.ready, f.available
+	l.Replicas, l.ReadyReplicas, l.AvailableReplicas, l.UnschedulableReplicas = f.replicas, f.ready, f.available, f.unschedulable
 	if l.fresh = f.fresh(content) && !w.leaving(); l.fresh {
 		l.UpdatedReplicas, l.UpdatedReadyReplicas = f.updated, f.updatedReady
 	}
@@ -149,29 +152,32 @@ func (l *line) explain(plan Plan, s share, seen facts) {
 	at := l.Cluster
 	switch {
 	case s.cluster == "":
-		i := slices.IndexFunc(plan.problems, func(p problem) bool { return p.subset == s.name })
+		i := slices.IndexFunc(plan.problems, func(p problem) bool { return p.subset == s.name() })
 		if i >= 0 {
 			l.Message = plan.problems[i].message
 		}
-		l.waits = fmt.Sprintf("subset %s has no cluster", s.name)
+		l.waits = fmt.Sprintf("subset %s has no cluster", s.name())
 		return
 	case !l.fresh:
-		l.waits = fmt.Sprintf("waiting for %s to report on subset %s", at, s.name)
+		l.waits = fmt.Sprintf("waiting for %s to report on subset %s", at, s.name())
 	case l.Replicas != s.replicas || l.ReadyReplicas < s.replicas:
-		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas ready", s.name, at, l.ReadyReplicas, s.replicas)
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas ready", s.name(), at, l.ReadyReplicas, s.replicas)
 		if l.Replicas > s.replicas {
-			l.waits = fmt.Sprintf("subset %s on %s has %d replicas and shall have %d", s.name, at, l.Replicas, s.replicas)
+			l.waits = fmt.Sprintf("subset %s on %s has %d replicas and shall have %d", s.name(), at, l.Replicas, s.replicas)
 		}
 	case l.UpdatedReadyReplicas < s.replicas-s.partition:
-		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name, at, l.UpdatedReadyReplicas, s.replicas-s.partition)
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name(), at, l.UpdatedReadyReplicas, s.replicas-s.partition)
 	case l.AvailableReplicas < s.replicas:
-		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas available, the others are ready since too short a time", s.name, at, l.AvailableReplicas, s.replicas)
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas available, the others are ready since too short a time", s.name(), at, l.AvailableReplicas, s.replicas)
+	}
+	if s.held != "" && l.waits == "" {
+		l.waits = s.held
 	}
 	if s.from != "" {
-		l.waits = fmt.Sprintf("subset %s is moving from %s to %s", s.name, s.from, s.cluster)
+		l.waits = fmt.Sprintf("subset %s is moving from %s to %s", s.name(), s.from, s.cluster)
 	}
 	if _, known := seen.clusters[s.cluster]; known && !seen.clusters[s.cluster].heard && l.silent == "" {
-		l.Silent, l.silent = true, fmt.Sprintf("subset %s waits for %s, which is not heard from%s", s.name, s.cluster, since(seen.clusters[s.cluster]))
+		l.Silent, l.silent = true, fmt.Sprintf("subset %s waits for %s, which is not heard from%s", s.name(), s.cluster, since(seen.clusters[s.cluster]))
 	}
 	if l.Message == "" {
 		l.Message = l.waits
@@ -213,11 +219,14 @@ func held(w work) string {
 }
 
 // sum adds up what is confirmed. What silent clusters said last stays in the lines.
-func sum(status *v1alpha1.FederatedDeploymentStatus, lines []line) {
+func sum(status *v1alpha1.FederatedDeploymentStatus, plan Plan, lines []line) {
 	status.DesiredReplicas, status.Replicas, status.ReadyReplicas, status.AvailableReplicas = 0, 0, 0, 0
 	status.UpdatedReplicas, status.UpdatedReadyReplicas, status.UnconfirmedReplicas = 0, 0, 0
 	status.Subsets = nil
 	for _, l := range lines {
+		if c, known := plan.schedulable[l.Name]; known {
+			l.Conditions = []metav1.Condition{c}
+		}
 		status.Subsets = append(status.Subsets, l.SubsetStatus)
 		status.DesiredReplicas += l.DesiredReplicas
 		for _, part := range append([]v1alpha1.SubsetStatus{l.SubsetStatus}, l.extra...) {
@@ -286,7 +295,7 @@ func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted err
 	}
 	waits, silent := collect(lines, func(l line) string { return l.waits }), collect(lines, func(l line) string { return l.silent })
 	for _, l := range lines[min(len(plan.shares), len(lines)):] {
-		if l.Message != "" && l.waits == "" && plan.problems == nil {
+		if l.Message != "" && l.waits == "" && !plan.blocked() {
 			waits = append(waits, fmt.Sprintf("subset %s is being removed from %s", l.Name, l.Cluster))
 		}
 	}

@@ -29,18 +29,18 @@ func choiceOf(s v1alpha1.Subset) string {
 }
 
 // place finds the one cluster that a subset lives in, or says why there is none. The works are the subset's.
-func place(index int, s v1alpha1.Subset, works []work, clusters map[string]cluster) (string, *problem) {
+func place(at string, s v1alpha1.Subset, works []work, clusters map[string]cluster) (string, *problem) {
 	name, problem := s.Cluster, (*problem)(nil)
 	if name == "" {
 		name = settled(s, works)
 	}
 	if name == "" {
-		name, problem = search(index, s, clusters)
+		name, problem = search(at, s, clusters)
 	}
 	if problem != nil {
 		return "", problem
 	}
-	return name, usable(index, s, name, clusters)
+	return name, usable(at, s, name, clusters)
 }
 
 // settled is the cluster where the subset lives already, chosen as it is asked for now. During a move that is the newer
@@ -61,9 +61,8 @@ func settled(s v1alpha1.Subset, works []work) string {
 	return newest.cluster()
 }
 
-func usable(index int, s v1alpha1.Subset, name string, clusters map[string]cluster) *problem {
+func usable(at string, s v1alpha1.Subset, name string, clusters map[string]cluster) *problem {
 	c, known := clusters[name]
-	at := fmt.Sprintf("spec.topology.subsets[%d]", index)
 	if s.Cluster != "" {
 		at += ".cluster"
 	}
@@ -79,8 +78,7 @@ func usable(index int, s v1alpha1.Subset, name string, clusters map[string]clust
 }
 
 // search looks for the one accepted cluster that a selector, or the zones and regions of the term, ask for.
-func search(index int, s v1alpha1.Subset, clusters map[string]cluster) (string, *problem) {
-	at := fmt.Sprintf("spec.topology.subsets[%d]", index)
+func search(at string, s v1alpha1.Subset, clusters map[string]cluster) (string, *problem) {
 	match, wanted, remedy := matcher(s)
 	if match == nil {
 		return "", unresolved(s, "%s: subset %q names no cluster, and its nodeSelectorTerm asks for no zone or region (operator In) to find one by; set cluster or clusterSelector",

@@ -87,24 +87,27 @@ func kindOf(template map[string]any) (kind, map[string]any, bool) {
 // workload makes the object that a subset is on its member (WL-5.8), but for one thing: its name is `<name>-<subset>`
 // instead of a random one, so that applying it twice makes one workload. The content is a hash of everything but
 // replicas and partition; it is also on the object.
-func workload(obj *v1alpha1.FederatedDeployment, template map[string]any, revision string, s share) (object map[string]any, content string, err error) {
-	k, tmpl, ok := kindOf(template)
+func workload(obj *v1alpha1.FederatedDeployment, s share) (object map[string]any, content string, err error) {
+	k, tmpl, ok := kindOf(s.template)
 	if !ok {
 		return nil, "", fmt.Errorf("spec.template: holds no template")
 	}
-	subset := obj.Spec.Topology.Subsets[s.index]
-	spec, err := subsetSpec(obj, tmpl, revision, subset)
+	subset := s.subset
+	spec, err := subsetSpec(obj, tmpl, s.revision, subset)
 	if err != nil {
 		return nil, "", err
 	}
 	labels := stringsOf(tmpl, "metadata", "labels")
 	maps.Copy(labels, obj.Spec.Selector.MatchLabels)
-	labels[v1alpha1.LabelControllerRevision] = revision
+	labels[v1alpha1.LabelControllerRevision] = s.revision
 	labels[v1alpha1.LabelSubsetName] = subset.Name
 	annotations := stringsOf(tmpl, "metadata", "annotations")
 	annotations[v1alpha1.AnnotationSubsetPatch] = ""
 	if subset.Patch != nil {
 		annotations[v1alpha1.AnnotationSubsetPatch] = string(subset.Patch.Raw)
+	}
+	if adaptive(obj) {
+		annotations[v1alpha1.AnnotationRescheduleCritical] = strconv.Itoa(int(critical(obj).Seconds()))
 	}
 	metadata := map[string]any{
 		"namespace": obj.Namespace, "name": workloadName(obj.Name, subset.Name), "labels": anyOf(labels), "annotations": anyOf(annotations),
@@ -271,4 +274,20 @@ func anyOf(m map[string]string) map[string]any {
 		result[k] = v
 	}
 	return result
+}
+
+// templateIn is the template that a revision holds. It is nil if there is none.
+func templateIn(data []byte) map[string]any {
+	var object map[string]any
+	if err := utiljson.Unmarshal(data, &object); err != nil {
+		return nil
+	}
+	template, _, _ := unstructured.NestedMap(object, "spec", "template")
+	delete(template, "$patch")
+	return template
+}
+
+// inForce says that works may be asked for that revision although the template is another.
+func inForce(obj *v1alpha1.FederatedDeployment, revision string) bool {
+	return obj.Status.Rollout != nil && obj.Status.Rollout.StableRevision == revision
 }

@@ -184,7 +184,7 @@ func TestWorkload(t *testing.T) {
 			}
 			obj.Spec.Topology.Subsets[0].Name = "a"
 			kept := runtime.DeepCopyJSON(template)
-			got, content, err := workload(obj, template, "web-1", share{replicas: 4, partition: 1})
+			got, content, err := workload(obj, share{subset: obj.Spec.Topology.Subsets[0], template: template, revision: "web-1", replicas: 4, partition: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,9 @@ func TestWorkload(t *testing.T) {
 func TestContent(t *testing.T) {
 	content := func(s share, revision string, edits ...edit) string {
 		obj := web(edits...)
-		_, content, err := workload(obj, asWritten(obj), revision, s)
+		s = shareOf(obj, s)
+		s.revision = revision
+		_, content, err := workload(obj, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +234,7 @@ func TestContent(t *testing.T) {
 
 func TestManifestWork(t *testing.T) {
 	obj := web()
-	work, _, err := manifestWork(obj, asWritten(obj), "web-1", share{cluster: "east", replicas: 4})
+	work, _, err := manifestWork(obj, shareOf(obj, share{cluster: "east", replicas: 4}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +317,7 @@ status:
   replicas: 4
   conditions: [{type: FailedScale, message: no}, {type: Stalled, status: "True", message: bad image}, {type: Reconciling, message: ""}]`)
 	for _, k := range kinds {
-		for _, p := range feedbackRule(k).JsonPaths {
+		for _, p := range feedbackRule(k, true).JsonPaths {
 			parsed := jsonpath.New(p.Name).AllowMissingKeys(true)
 			if err := parsed.Parse("{" + p.Path + "}"); err != nil {
 				t.Errorf("%s: %v", p.Path, err)
@@ -334,4 +336,10 @@ status:
 			}
 		}
 	}
+}
+
+// shareOf is of the first subset, and of the present template.
+func shareOf(obj *v1alpha1.FederatedDeployment, s share) share {
+	s.subset, s.template, s.revision = obj.Spec.Topology.Subsets[0], asWritten(obj), "web-1"
+	return s
 }

@@ -138,7 +138,14 @@ func matched(selector labels.Selector, there map[string]string, path *field.Path
 
 func validateSubsets(obj *v1alpha1.FederatedDeployment, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if len(obj.Spec.Topology.Subsets) == 0 {
+	switch ref := obj.Spec.Topology.PlacementRef; {
+	case ref != nil && len(obj.Spec.Topology.Subsets) > 0:
+		errs = append(errs, field.Forbidden(path, "placementRef makes the subsets; remove one of the two"))
+	case ref != nil && ref.Name == "":
+		errs = append(errs, field.Required(field.NewPath("spec", "topology", "placementRef", "name"), "name a Placement of this namespace"))
+	case ref != nil && obj.Spec.Replicas == nil:
+		errs = append(errs, field.Required(field.NewPath("spec", "replicas"), "the clusters of a Placement share it; set it"))
+	case ref == nil && len(obj.Spec.Topology.Subsets) == 0:
 		errs = append(errs, field.Required(path, "somewhere the replicas must go; add a subset"))
 	}
 	names := map[string]bool{}

@@ -148,7 +148,7 @@ func TestDecode(t *testing.T) {
 			if err := unstructured.SetNestedField(u.Object, tc.to, tc.set...); err != nil {
 				t.Fatal(err)
 			}
-			obj, problem := decode(u)
+			obj, problem := decode(u, empty)
 			if obj.Name != "web" || obj.UID != "web-uid" || obj.Generation != 1 {
 				t.Errorf("lost its identity: %+v", obj.ObjectMeta)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -34,30 +35,26 @@ func workName(namespace, name, subset string) string {
 	return full[:maxWorkName-len(suffix)] + suffix
 }
 
-// manifestWork is the work that carries a subset: its namespace, which is made but never changed or deleted, and its
-// workload.
-func manifestWork(obj *v1alpha1.FederatedDeployment, template map[string]any, revision string, s share) (*workv1.ManifestWork, string, error) {
-	object, content, err := workload(obj, template, revision, s)
+// manifestWork is the work that carries a share: its namespace, which is made but never changed or deleted, what travels
+// with the workload, and the workload.
+func manifestWork(obj *v1alpha1.FederatedDeployment, s share, materials map[string]material) (*workv1.ManifestWork, string, error) {
+	object, content, err := workload(obj, s)
+	if err != nil {
+		return nil, "", err
+	}
+	bags, err := luggage(obj, object, materials)
 	if err != nil {
 		return nil, "", err
 	}
 	namespace := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": obj.Namespace}}
-	manifests, err := encode(namespace, object)
+	manifests, err := encode(slices.Concat([]map[string]any{namespace}, bags, []map[string]any{object})...)
 	if err != nil {
 		return nil, "", err
 	}
-	k, _, _ := kindOf(template)
-	subset := obj.Spec.Topology.Subsets[s.index]
 	return &workv1.ManifestWork{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.cluster, Name: workName(obj.Namespace, obj.Name, subset.Name),
-			Labels: map[string]string{
-				v1alpha1.LabelFederatedDeployment:          obj.Name,
-				v1alpha1.LabelFederatedDeploymentNamespace: obj.Namespace,
-				v1alpha1.LabelFederatedDeploymentUID:       string(obj.UID),
-				v1alpha1.LabelSubset:                       subset.Name,
-			},
-			Annotations: map[string]string{v1alpha1.AnnotationRevision: revision, v1alpha1.AnnotationClusterChoice: choiceOf(subset)},
+			Namespace: s.cluster, Name: workName(obj.Namespace, obj.Name, s.name()),
+			Labels: originOf(obj).labels(obj, s.name()), Annotations: annotations(s),
 		},
 		Spec: workv1.ManifestWorkSpec{
 			Workload: workv1.ManifestsTemplate{Manifests: manifests},
@@ -65,27 +62,38 @@ func manifestWork(obj *v1alpha1.FederatedDeployment, template map[string]any, re
 				PropagationPolicy: workv1.DeletePropagationPolicyTypeSelectivelyOrphan,
 				SelectivelyOrphan: &workv1.SelectivelyOrphan{OrphaningRules: []workv1.OrphaningRule{{Resource: "namespaces", Name: obj.Namespace}}},
 			},
-			// What the schema would fill in is said here, or every work would differ from what was asked for.
-			ManifestConfigs: []workv1.ManifestConfigOption{
-				{
-					ResourceIdentifier: workv1.ResourceIdentifier{Resource: "namespaces", Name: obj.Namespace},
-					UpdateStrategy:     &workv1.UpdateStrategy{Type: workv1.UpdateStrategyTypeCreateOnly},
-					FeedbackScrapeType: workv1.FeedbackPollType,
-				},
-				{
-					ResourceIdentifier: workv1.ResourceIdentifier{
-						Group: k.group, Resource: k.resource, Namespace: obj.Namespace, Name: workloadName(obj.Name, subset.Name),
-					},
-					UpdateStrategy: &workv1.UpdateStrategy{
-						Type:            workv1.UpdateStrategyTypeServerSideApply,
-						ServerSideApply: &workv1.ServerSideApplyConfig{Force: true, FieldManager: workv1.DefaultFieldManager},
-					},
-					FeedbackRules:      []workv1.FeedbackRule{feedbackRule(k)},
-					FeedbackScrapeType: workv1.FeedbackWatchType,
-				},
-			},
+			ManifestConfigs: manifestConfigs(obj, s, bags),
 		},
 	}, content, nil
+}
+
+func annotations(s share) map[string]string {
+	return map[string]string{v1alpha1.AnnotationRevision: s.revision, v1alpha1.AnnotationClusterChoice: choiceOf(s.subset)}
+}
+
+// manifestConfigs say how each manifest is applied. What the schema would fill in is said here, or every work would differ
+// from what was asked for.
+func manifestConfigs(obj *v1alpha1.FederatedDeployment, s share, bags []map[string]any) []workv1.ManifestConfigOption {
+	k, _, _ := kindOf(s.template)
+	all := []workv1.ManifestConfigOption{{
+		ResourceIdentifier: workv1.ResourceIdentifier{Resource: "namespaces", Name: obj.Namespace},
+		UpdateStrategy:     &workv1.UpdateStrategy{Type: workv1.UpdateStrategyTypeCreateOnly},
+		FeedbackScrapeType: workv1.FeedbackPollType,
+	}}
+	for _, bag := range bags {
+		all = append(all, carry(bag))
+	}
+	return append(all, workv1.ManifestConfigOption{
+		ResourceIdentifier: workv1.ResourceIdentifier{
+			Group: k.group, Resource: k.resource, Namespace: obj.Namespace, Name: workloadName(obj.Name, s.name()),
+		},
+		UpdateStrategy: &workv1.UpdateStrategy{
+			Type:            workv1.UpdateStrategyTypeServerSideApply,
+			ServerSideApply: &workv1.ServerSideApplyConfig{Force: true, FieldManager: workv1.DefaultFieldManager},
+		},
+		FeedbackRules:      []workv1.FeedbackRule{feedbackRule(k, adaptive(obj))},
+		FeedbackScrapeType: workv1.FeedbackWatchType,
+	})
 }
 
 func encode(objects ...map[string]any) ([]workv1.Manifest, error) {
@@ -107,11 +115,11 @@ type carried struct {
 	content           string
 }
 
-// read finds the workload in a work: the manifest that is no Namespace.
+// read finds the workload in a work: the one manifest that is not of the core group.
 func read(w *workv1.ManifestWork) carried {
 	for _, m := range w.Spec.Workload.Manifests {
 		var object unstructured.Unstructured
-		if err := utiljson.Unmarshal(m.Raw, &object.Object); err != nil || object.GetKind() == "Namespace" {
+		if err := utiljson.Unmarshal(m.Raw, &object.Object); err != nil || object.GetAPIVersion() == "v1" {
 			continue
 		}
 		replicas, _, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
