@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -129,12 +130,12 @@ func (a *applier) create(ctx context.Context, place dynamic.ResourceInterface, m
 // skipped; a manifest that is what it was is compared only by what it says, so that fields the server filled in
 // do not cause a write in each round. OCM-11.1
 func (a *applier) update(ctx context.Context, place dynamic.ResourceInterface, m *manifest) error {
-	last := a.hashes[m.key()]
-	merged := merge(m.live, m.want, a.owner, a.orphan(m))
-	if last.hash == m.hash && last.version == m.live.GetResourceVersion() {
+	if a.unchanged(m) {
 		return nil
 	}
-	if (last.hash == m.hash || last.hash == "" && frozen(m.meta.Group, m.meta.Kind)) && coversContent(m.live, m.want, merged) {
+	merged := merge(m.live, m.want, a.owner, a.orphan(m))
+	if equality.Semantic.DeepEqual(m.live.Object, merged.Object) ||
+		a.hashes[m.key()].hash == m.hash && coversContent(m.live, m.want, merged) {
 		a.remember(m, m.live)
 		return nil
 	}
@@ -144,6 +145,12 @@ func (a *applier) update(ctx context.Context, place dynamic.ResourceInterface, m
 	}
 	a.remember(m, updated)
 	return nil
+}
+
+// unchanged reports whether manifest, object and what is to become of it are what they were. OCM-11.1
+func (a *applier) unchanged(m *manifest) bool {
+	_, disowned := own(m.live.GetOwnerReferences(), a.owner, a.orphan(m))
+	return !disowned && a.hashes[m.key()] == applied{hash: m.hash, version: m.live.GetResourceVersion()}
 }
 
 func (a *applier) remember(m *manifest, live *unstructured.Unstructured) {
@@ -157,8 +164,8 @@ func (a *applier) serverSide(ctx context.Context, place dynamic.ResourceInterfac
 	if err != nil {
 		return err
 	}
-	if m.live != nil && a.hashes[m.key()] == (applied{m.hash, m.live.GetResourceVersion()}) {
-		return nil // both are what they were
+	if m.live != nil && a.unchanged(m) {
+		return nil
 	}
 	plan, err := ignore.Decide(ctx, ignored(m.config.strategy.ServerSideApply), m.want, m.live, manager)
 	if err != nil {

@@ -43,11 +43,11 @@ func foldStringData(secret *unstructured.Unstructured) {
 	_ = unstructured.SetNestedStringMap(secret.Object, data, "data") // cannot fail: data was a map or absent
 }
 
-// merge is the live object as the manifest wants it: content replaced part by part, labels and annotations
+// merge is the live object as the manifest wants it: content replaced part by part, with regard to its kind, labels and annotations
 // added, a key that ends in "-" taken away, owners and finalizers kept. OCM-11.1
 func merge(live, want *unstructured.Unstructured, owner *metav1.OwnerReference, orphan bool) *unstructured.Unstructured {
 	out := live.DeepCopy()
-	for key, value := range want.Object {
+	for key, value := range adapted(live, want) {
 		switch key {
 		case "apiVersion", "kind", "metadata", "status":
 		default:
@@ -162,14 +162,4 @@ func coversContent(live, want, merged *unstructured.Unstructured) bool {
 		}
 	}
 	return equality.Semantic.DeepEqual(live.Object["metadata"], merged.Object["metadata"])
-}
-
-// frozen kinds cannot take a whole new content back from a manifest: the server filled in parts that must not
-// change. They are updated only for what the manifest says and the object does not.
-func frozen(group, kind string) bool {
-	switch group + "/" + kind {
-	case "/Pod", "/PersistentVolumeClaim", "/PersistentVolume", "batch/Job":
-		return true
-	}
-	return false
 }
