@@ -10,7 +10,6 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -122,13 +121,12 @@ func Invalid(kind schema.GroupKind, name string, problems field.ErrorList) error
 }
 
 func refused(ctx context.Context, err error) admission.Response {
+	// What is wrapped is an answer that we got, not one that we give.
 	var status apierrors.APIStatus
-	if errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
-		result := status.Status()
-		return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &result}}
+	if errors.Unwrap(err) != nil || !errors.As(err, &status) {
+		log.FromContext(ctx).Error(err, "judge request")
+		status = apierrors.NewInternalError(err)
 	}
-	log.FromContext(ctx).Error(err, "judge request")
-	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &metav1.Status{
-		Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError, Message: err.Error(),
-	}}}
+	result := status.Status()
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &result}}
 }

@@ -47,14 +47,15 @@ func TestARefusalKeepsItsStatus(t *testing.T) {
 		err  error
 		code int32
 	}{
-		"nothing":          {nil, 200},
-		"bad request":      {BadRequest("size %d", 1), 400},
-		"a missing right":  {apierrors.NewForbidden(pods, "x", errors.New("no")), 403},
-		"fields":           {Invalid(schema.GroupKind{Kind: "Pod"}, "x", field.ErrorList{field.Required(field.NewPath("a"), "")}), 422},
-		"no fields":        {Invalid(schema.GroupKind{Kind: "Pod"}, "x", nil), 200},
-		"wrapped":          {fmt.Errorf("judge: %w", BadRequest("x")), 400},
-		"a failure":        {errors.New("no answer"), 500},
-		"a failed request": {apierrors.NewInternalError(errors.New("etcd")), 500},
+		"nothing":           {nil, 200},
+		"bad request":       {BadRequest("size %d", 1), 400},
+		"a missing right":   {apierrors.NewForbidden(pods, "x", errors.New("no")), 403},
+		"fields":            {Invalid(schema.GroupKind{Kind: "Pod"}, "x", field.ErrorList{field.Required(field.NewPath("a"), "")}), 422},
+		"no fields":         {Invalid(schema.GroupKind{Kind: "Pod"}, "x", nil), 200},
+		"what we were told": {fmt.Errorf("ask: %w", BadRequest("x")), 500},
+		"not yet":           {apierrors.NewServiceUnavailable("counting"), 503},
+		"a failure":         {errors.New("no answer"), 500},
+		"a failed request":  {apierrors.NewInternalError(errors.New("etcd")), 500},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := Validator(func(context.Context, Request[*corev1.Pod]) error { return tc.err })

@@ -50,3 +50,23 @@ func extra(of map[string]authenticationv1.ExtraValue) map[string]authorizationv1
 	}
 	return all
 }
+
+// Ask is a right that a request takes, and what is answered to somebody who has not got it.
+type Ask struct {
+	What    authorizationv1.ResourceAttributes
+	Refusal error
+}
+
+// Refuse is the refusal of the first ask that who has no right to.
+func Refuse(ctx context.Context, r Reviewer, who authenticationv1.UserInfo, asks ...Ask) error {
+	for _, a := range asks {
+		allowed, err := r.May(ctx, who, a.What)
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return a.Refusal
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package manifestwork
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/brake"
+)
+
+// recount is how long to wait until the kind of works is looked for once more.
+const recount = time.Second
+
+// Brake holds removals of works that are too many at once. It is a runnable of the manager, in every replica: it counts
+// the works that there are and the removals that others let pass.
+type Brake struct {
+	ledger  *brake.Ledger
+	hub     client.Reader
+	works   cache.Informers
+	counted atomic.Bool
+}
+
+// NewBrake lets a share of the works, in percent, go in a short time.
+func NewBrake(share int, hub client.Reader, works cache.Informers, now clock.PassiveClock) *Brake {
+	return &Brake{ledger: brake.NewLedger(share, now), hub: hub, works: works}
+}
+
+// NeedLeaderElection says that all replicas count.
+func (*Brake) NeedLeaderElection() bool { return false }
+
+// Start counts works until ctx ends. It waits while there is no such kind.
+func (b *Brake) Start(ctx context.Context) error {
+	var informer cache.Informer
+	err := wait.PollUntilContextCancel(ctx, recount, true, func(ctx context.Context) (bool, error) {
+		var err error
+		if informer, err = b.works.GetInformer(ctx, &workv1.ManifestWork{}, cache.BlockUntilSynced(false)); err != nil && !meta.IsNoMatchError(err) {
+			log.FromContext(ctx).Error(err, "count works")
+		}
+		return err == nil, nil
+	})
+	if err != nil {
+		return nil // the end came first
+	}
+	watching, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { b.see(ctx, nil, o) },
+		UpdateFunc: func(old, o any) { b.see(ctx, old, o) },
+		DeleteFunc: func(o any) { b.gone(ctx, o) },
+	})
+	if err != nil {
+		return fmt.Errorf("watch works: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-watching.HasSyncedChecker().Done():
+		b.counted.Store(true)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// see notes a work that is there, and its removal when that began.
+func (b *Brake) see(ctx context.Context, was, is any) {
+	w, ok := is.(*workv1.ManifestWork)
+	if !ok {
+		return
+	}
+	b.ledger.There(w.UID)
+	old, _ := was.(*workv1.ManifestWork)
+	switch {
+	case !w.DeletionTimestamp.IsZero() && (old == nil || old.DeletionTimestamp.IsZero()):
+		b.left(ctx, w, w.DeletionTimestamp.Time)
+	case old != nil && brake.Shrinks(old, w):
+		b.left(ctx, w, b.ledger.Clock.Now())
+	}
+}
+
+func (b *Brake) gone(ctx context.Context, was any) {
+	if unknown, ok := was.(toolscache.DeletedFinalStateUnknown); ok {
+		was = unknown.Obj
+	}
+	w, ok := was.(*workv1.ManifestWork)
+	if !ok {
+		return
+	}
+	if w.DeletionTimestamp.IsZero() { // nothing kept it, so its removal was never seen to begin
+		b.left(ctx, w, b.ledger.Clock.Now())
+	}
+	b.ledger.Gone(w.UID)
+}
+
+// left notes a removal that some replica let pass, unless it counts for nobody.
+func (b *Brake) left(ctx context.Context, w *workv1.ManifestWork, at time.Time) {
+	excuse, until, err := b.excuse(ctx, w)
+	if err == nil && excuse == "" && !at.Before(until) {
+		b.ledger.Left(w.UID, at)
+	}
+}
+
+// judge refuses a removal, or an update that is as good as one, when too many went lately.
+func (b *Brake) judge(ctx context.Context, old, work *workv1.ManifestWork, rehearsal bool) error {
+	removal := old == work
+	if b == nil || old == nil || !removal && !brake.Shrinks(old, work) || !old.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	if !b.counted.Load() {
+		return apierrors.NewServiceUnavailable("the hub is still counting its works; try again")
+	}
+	excuse, until, err := b.excuse(ctx, work)
+	if err != nil {
+		return err
+	}
+	v := b.ledger.Judge(work.UID, excuse, until, rehearsal)
+	if !v.Refused {
+		return nil
+	}
+	log.FromContext(ctx).Info("hold removal", "work", client.ObjectKeyFromObject(work), "wanted", v.Wanted, "limit", v.Limit)
+	return apierrors.NewForbidden(workv1.Resource("manifestworks"), work.Name,
+		fmt.Errorf("%s", v.Message(work.Namespace, work.Name, b.ledger.Clock.Now())))
+}
+
+// excuse says why a removal needs no second word, and until when none does.
+func (b *Brake) excuse(ctx context.Context, w *workv1.ManifestWork) (string, time.Time, error) {
+	if excuse := brake.Excuse(w); excuse != "" {
+		return excuse, time.Time{}, nil
+	}
+	cluster := &clusterv1.ManagedCluster{}
+	err := b.hub.Get(ctx, client.ObjectKey{Name: w.Namespace}, cluster)
+	if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
+		return "", time.Time{}, fmt.Errorf("get cluster %s: %w", w.Namespace, err)
+	}
+	if cluster.Annotations[appsv1alpha1.AnnotationDetach] != "" {
+		return "its cluster is being detached", time.Time{}, nil
+	}
+	home := &corev1.Namespace{}
+	if err := b.hub.Get(ctx, client.ObjectKey{Name: brake.Namespace}, home); client.IgnoreNotFound(err) != nil {
+		return "", time.Time{}, fmt.Errorf("get namespace %s: %w", brake.Namespace, err)
+	}
+	until, err := brake.ConfirmedUntil(home.Annotations)
+	if err != nil {
+		log.FromContext(ctx).Info("ignore confirmation", "because", err.Error())
+	}
+	return "", until, nil
+}

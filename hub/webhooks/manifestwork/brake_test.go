@@ -1,0 +1,179 @@
+package manifestwork
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	toolscache "k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllertest"
+
+	"github.com/flotilla-project/flotilla/hub/brake"
+)
+
+var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// fleet is a brake with an informer that a test feeds.
+type fleet struct {
+	*Brake
+	informer *controllertest.FakeInformer
+	now      *clocktesting.FakePassiveClock
+}
+
+func newFleet(t *testing.T, works int, objects ...client.Object) fleet {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := fleet{now: clocktesting.NewFakePassiveClock(noon)}
+	informers := &informertest.FakeInformers{Scheme: scheme}
+	var err error
+	if f.informer, err = informers.FakeInformerFor(t.Context(), &workv1.ManifestWork{}); err != nil {
+		t.Fatal(err)
+	}
+	f.Brake = NewBrake(20, fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), informers, f.now)
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- f.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+	NewWithT(t).Eventually(f.counted.Load, 10*time.Second, time.Millisecond).Should(BeTrue())
+	for i := range works {
+		f.informer.Add(numbered(i))
+	}
+	return f
+}
+
+func numbered(i int) *workv1.ManifestWork {
+	name := fmt.Sprint("web-", i)
+	return &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: name, UID: types.UID(name)}, Spec: holding(configMap("a"), configMap("b"), configMap("c"))}
+}
+
+func going(i int) *workv1.ManifestWork {
+	w := numbered(i)
+	w.DeletionTimestamp = &metav1.Time{Time: noon.Add(-time.Minute)}
+	return w
+}
+
+func (f fleet) remove(t *testing.T, w *workv1.ManifestWork) error {
+	t.Helper()
+	return f.judge(t.Context(), w, w, false)
+}
+
+func TestTheBrakeHoldsWhatIsTooMuch(t *testing.T) {
+	f, g := newFleet(t, 40), NewWithT(t)
+	for i := range 8 {
+		g.Expect(f.remove(t, numbered(i))).To(Succeed())
+		f.informer.Update(numbered(i), going(i))
+	}
+	err := f.remove(t, numbered(8))
+	g.Expect(apierrors.IsForbidden(err)).To(BeTrue())
+	g.Expect(err.Error()).To(And(ContainSubstring("9 works of the fleet"), ContainSubstring("more than 8"), ContainSubstring("kubectl annotate manifestwork -n east web-8 flotilla.dev/confirm-removal=web-8")))
+	g.Expect(f.remove(t, going(3))).To(Succeed(), "what is going already may be asked to go again")
+
+	confirmed := numbered(8)
+	confirmed.Annotations = map[string]string{"flotilla.dev/confirm-removal": "web-8"}
+	g.Expect(f.remove(t, confirmed)).To(Succeed())
+	emptied := numbered(9)
+	emptied.Spec = holding(configMap("a"))
+	g.Expect(f.judge(t.Context(), numbered(9), emptied, false)).To(MatchError(ContainSubstring("works of the fleet")), "emptying is removing")
+	less := numbered(10)
+	less.Spec = holding(configMap("a"), configMap("b"))
+	g.Expect(f.judge(t.Context(), numbered(10), less, false)).To(Succeed())
+	g.Expect(f.judge(t.Context(), nil, numbered(41), false)).To(Succeed(), "a new work")
+}
+
+func TestTheBrakeCountsWhatOtherReplicasLetPass(t *testing.T) {
+	f, g := newFleet(t, 40), NewWithT(t)
+	for i := range 5 { // on their way
+		f.informer.Update(numbered(i), going(i))
+	}
+	f.informer.Delete(numbered(5)) // gone at once
+	f.informer.Delete(going(4))    // counted already
+	for i := 6; i < 8; i++ {
+		emptied := numbered(i)
+		emptied.Spec = holding(configMap("a"))
+		f.informer.Update(numbered(i), emptied)
+	}
+	orphaned := going(8)
+	orphaned.Spec.DeleteOption = &workv1.DeleteOption{PropagationPolicy: workv1.DeletePropagationPolicyTypeOrphan}
+	f.informer.Update(numbered(8), orphaned) // loses nothing
+	g.Expect(f.remove(t, numbered(9))).To(MatchError(ContainSubstring("9 works")))
+	f.gone(t.Context(), toolscache.DeletedFinalStateUnknown{Obj: numbered(10)})
+	g.Expect(f.remove(t, numbered(11))).To(MatchError(ContainSubstring("11 works")))
+}
+
+func TestWhatNeedsNoSecondWord(t *testing.T) {
+	detached := &clusterv1.ManagedCluster{ObjectMeta: metav1.ObjectMeta{Name: "east", Annotations: map[string]string{"flotilla.dev/detach": "eve"}}}
+	until := func(value string) *corev1.Namespace {
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: brake.Namespace, Annotations: map[string]string{"flotilla.dev/confirm-mass-removal": value}}}
+	}
+	for name, tc := range map[string]struct {
+		there  client.Object
+		passes bool
+	}{
+		"nothing was said":                    {until(""), false},
+		"the cluster is detached":             {detached, true},
+		"another cluster is detached":         {&clusterv1.ManagedCluster{ObjectMeta: metav1.ObjectMeta{Name: "west", Annotations: detached.Annotations}}, false},
+		"all is confirmed for a while":        {until(noon.Add(time.Minute).Format(time.RFC3339)), true},
+		"all was confirmed for a while":       {until(noon.Add(-time.Minute).Format(time.RFC3339)), false},
+		"a confirmation that nobody can read": {until("yes"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t, 40, tc.there)
+			held := 0
+			for i := range 40 {
+				if err := f.remove(t, numbered(i)); err != nil {
+					held++
+				}
+				f.informer.Update(numbered(i), going(i))
+			}
+			if tc.passes && held > 0 || !tc.passes && held == 0 {
+				t.Errorf("%d of 40 are held", held)
+			}
+		})
+	}
+}
+
+func TestARehearsalIsJudgedAndNotCounted(t *testing.T) {
+	f, g := newFleet(t, 40), NewWithT(t)
+	for i := range 20 {
+		g.Expect(f.judge(t.Context(), numbered(i), numbered(i), true)).To(Succeed())
+	}
+	same := numbered(20)
+	g.Expect(f.judge(t.Context(), same, same, true)).To(Succeed())
+}
+
+func TestNothingGoesBeforeTheFleetIsCounted(t *testing.T) {
+	b := NewBrake(20, nil, nil, clocktesting.NewFakePassiveClock(noon))
+	w := numbered(1)
+	if err := b.judge(t.Context(), w, w, false); !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "counting") {
+		t.Errorf("%v", err)
+	}
+	var off *Brake
+	if err := off.judge(t.Context(), w, w, false); err != nil {
+		t.Error(err)
+	}
+}
