@@ -17,6 +17,8 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
+	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
@@ -61,6 +63,7 @@ func root() *cobra.Command {
 	c.PersistentFlags().StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of the hub; empty is what kubectl uses")
 	c.PersistentFlags().StringVar(&k.context, "context", "", "context in the kubeconfig; empty is the current one")
 	c.AddCommand(bootstrapCommand(k), acceptCommand(k), denyCommand(k), clustersCommand(k), statusCommand(k))
+	c.AddCommand(detachCommand(k), removeCommand(k))
 	return c
 }
 
@@ -81,7 +84,9 @@ func (k *kube) client() (client.WithWatch, error) {
 	cfg.UserAgent = "kubectl-flotilla"
 	cfg.QPS, cfg.Burst = 50, 100
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, appsv1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme,
+	} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("build scheme: %w", err)
 		}

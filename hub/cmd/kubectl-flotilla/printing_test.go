@@ -17,8 +17,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/sets"
 )
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -30,22 +32,53 @@ func TestClustersTable(t *testing.T) {
 	fine := cluster("east", hasJoined, clusterv1.ManagedClusterConditionAvailable+"=True")
 	fine.Status.Version.Kubernetes = "v1.37.2"
 	fine.Status.ClusterClaims = []clusterv1.ManagedClusterClaim{{Name: "id.k8s.io", Value: "1"}, {Name: "zones.flotilla.dev", Value: "a,b"}}
-	all := []clusterv1.ManagedCluster{*fine, *cluster("new"), *silent}
+	leaving := cluster("gone", hasJoined, "Released=True")
+	all := []clusterv1.ManagedCluster{*fine, *cluster("new"), *silent, *leaving}
 	for i := range all {
 		all[i].CreationTimestamp, all[i].Spec.HubAcceptsClient = ago(time.Hour), i != 1
 	}
+	all[0].Labels = map[string]string{sets.Label: "prod"}
+	all[0].Spec.Taints = []clusterv1.Taint{{Key: "gpu", Value: "only", Effect: "NoSelect"}, {Key: clusterv1.ManagedClusterTaintUnreachable, Effect: "NoSelect"}}
+	global := clusterv1beta2.ManagedClusterSet{ObjectMeta: metav1.ObjectMeta{Name: "global"}}
+	global.Spec.ClusterSelector = clusterv1beta2.ManagedClusterSelector{SelectorType: "LabelSelector", LabelSelector: &metav1.LabelSelector{}}
+	seen := beside{
+		sets:  []clusterv1beta2.ManagedClusterSet{global, {ObjectMeta: metav1.ObjectMeta{Name: "prod"}}},
+		beats: map[string]time.Time{"east": noon.Add(-12 * time.Second), "west": noon.Add(-13 * time.Minute), "new": noon},
+	}
 	var out bytes.Buffer
-	if err := printTable(&out, clusterHeading, clusterRows(all, noon)); err != nil {
+	if err := printTable(&out, clusterHeading, clusterRows(all, seen, noon)); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.TrimPrefix(`
-NAME   ACCEPTED   JOINED   AVAILABLE     VERSION   ZONES   AGE
-east   yes        yes      yes           v1.37.2   a,b     60m
-new    no         no       -             -         -       60m
-west   yes        yes      silent (7m)   -         -       60m
+NAME   ACCEPTED   JOINED   AVAILABLE     HEARTBEAT   VERSION   SETS   ZONES   AGE   NOTE
+east   yes        yes      yes           12s         v1.37.2   prod   a,b     60m   tainted gpu=only:NoSelect
+new    no         no       -             -           -         -      -       60m   let it in with: kubectl flotilla accept new
+west   yes        yes      silent (7m)   13m         -         -      -       60m   because
+gone   yes        yes      -             -           -         -      -       60m   because
 `, "\n")
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestANoteSaysWhatToDo(t *testing.T) {
+	deleted := cluster("east", hasJoined)
+	deleted.DeletionTimestamp = &metav1.Time{Time: noon}
+	for name, tc := range map[string]struct {
+		cluster *clusterv1.ManagedCluster
+		want    string
+	}{
+		"deleted by hand":  {deleted, "kubectl flotilla detach east"},
+		"being emptied":    {cluster("east", "Deleting=False"), "being deleted: because"},
+		"refused":          {cluster("east", "HubAcceptedManagedCluster=False"), "because"},
+		"not joined":       {cluster("east", "HubAcceptedManagedCluster=True"), "its agent has not reported yet"},
+		"its clock is off": {cluster("east", hasJoined, "ManagedClusterConditionAvailable=True", "ManagedClusterConditionClockSynced=False"), "because"},
+		"fine":             {cluster("east", hasJoined, "ManagedClusterConditionAvailable=True"), ""},
+	} {
+		tc.cluster.Spec.HubAcceptsClient = true
+		if got := note(tc.cluster); !strings.Contains(got, tc.want) || tc.want == "" && got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 
