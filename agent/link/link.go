@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,8 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/flotilla-project/flotilla/agent/link/fence"
 	"github.com/flotilla-project/flotilla/agent/link/inventory"
 	"github.com/flotilla-project/flotilla/agent/link/register"
+	"github.com/flotilla-project/flotilla/agent/link/work"
 )
 
 const (
@@ -40,6 +44,8 @@ type Link struct {
 	scheme    *runtime.Scheme
 	local     *localCluster
 	registrar register.Registrar
+	fence     *fence.Fence
+	agentID   atomic.Pointer[string] // whose records are ours; nil: not known yet
 }
 
 // New prepares a link for the cluster of local. It calls nobody yet.
@@ -59,6 +65,9 @@ func New(local *rest.Config, o Options) (*Link, error) {
 		}
 	}
 	l := &Link{options: o, scheme: scheme, local: cluster}
+	if l.fence, err = l.newFence(local); err != nil {
+		return nil, err
+	}
 	l.registrar = register.NewRegistrar(register.Registrar{
 		Store:      register.Store{Local: cluster.client, Namespace: o.AgentNamespace, Name: o.HubKubeconfigSecret, Dir: o.HubKubeconfigDir},
 		Identity:   register.Identity{Cluster: o.ClusterName, Agent: o.AgentName},
@@ -91,12 +100,10 @@ func (l *Link) NeedLeaderElection() bool { return true }
 // Start joins and stays connected until ctx ends. It returns an error only for what no retry can help.
 func (l *Link) Start(ctx context.Context) error {
 	ctx = logf.IntoContext(ctx, logf.FromContext(ctx).WithName("link"))
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		l.local.run(ctx, inventoryPeriod(l.options))
-	}()
-	defer func() { <-stopped }()
+	var background sync.WaitGroup
+	background.Go(func() { l.local.run(ctx, inventoryPeriod(l.options)) })
+	background.Go(func() { l.fence.Run(ctx) })
+	defer background.Wait()
 	backoff := newBackoff()
 	for ctx.Err() == nil {
 		credentials, err := l.credentials(ctx)
@@ -107,6 +114,34 @@ func (l *Link) Start(ctx context.Context) error {
 		l.pause(ctx, err, &backoff)
 	}
 	return nil
+}
+
+// newFence needs no hub: that is when it works.
+func (l *Link) newFence(local *rest.Config) (*fence.Fence, error) {
+	acting, err := work.Acting(local)
+	if err != nil {
+		return nil, err
+	}
+	if l.options.AgentID != "" {
+		l.agentID.Store(&l.options.AgentID)
+	}
+	return fence.New(fence.Options{
+		Local: l.local.client, Records: l.local.cache, Namespace: l.options.AgentNamespace, Acting: acting,
+		AgentID: func() string {
+			if id := l.agentID.Load(); id != nil {
+				return *id
+			}
+			return ""
+		},
+	}), nil
+}
+
+// serve notes which hub is served: without an id of its own, the agent is named by it. OCM-2.1
+func (l *Link) serve(hub register.Hub) {
+	if l.options.AgentID == "" {
+		id := work.HubHash(hub.Server)
+		l.agentID.Store(&id)
+	}
 }
 
 func newBackoff() wait.Backoff {

@@ -35,6 +35,9 @@ type Options struct {
 	MaxCustomClaims       int
 	ReservedClaimSuffixes []string
 	StatusSyncInterval    time.Duration
+	EvictionGrace         time.Duration
+	MassRemovalShare      int
+	ResyncInterval        time.Duration
 	MaxJSONRawLength      int32
 	MaxFeedbackWatch      int
 	RawFeedbackJSON       bool // feature gate RawFeedbackJsonString; the app sets it
@@ -51,7 +54,7 @@ func Defaults() Options {
 		HubKubeconfigDir: "/spoke/hub-kubeconfig", HubKubeconfigSecret: "hub-kubeconfig-secret",
 		AgentNamespace: "open-cluster-management-agent", HealthCheckPeriod: time.Minute, MaxCustomClaims: 20,
 		StatusSyncInterval: 10 * time.Second, MaxJSONRawLength: 1024, MaxFeedbackWatch: 50, WorkConcurrency: 5,
-		HubQPS: 50, HubBurst: 100,
+		HubQPS: 50, HubBurst: 100, EvictionGrace: time.Hour, MassRemovalShare: 25, ResyncInterval: 4 * time.Minute,
 	}
 }
 
@@ -72,6 +75,9 @@ func (o *Options) Bind(f *pflag.FlagSet) {
 	f.IntVar(&o.MaxCustomClaims, "max-custom-cluster-claims", o.MaxCustomClaims, "how many custom ClusterClaims are reported")
 	f.StringSliceVar(&o.ReservedClaimSuffixes, "reserved-cluster-claim-suffixes", o.ReservedClaimSuffixes, "suffixes of claim names that are reported beyond that limit")
 	f.DurationVar(&o.StatusSyncInterval, "status-sync-interval", o.StatusSyncInterval, "how often the status of applied objects is looked at")
+	f.DurationVar(&o.EvictionGrace, "appliedmanifestwork-eviction-grace-period", o.EvictionGrace, "how long what was applied outlives a work that is not on the hub any more; 100 years and more is for ever")
+	f.IntVar(&o.MassRemovalShare, "mass-removal-share", o.MassRemovalShare, "how many percent of the works may leave the hub within 5 minutes before their removal waits for a confirmation; 100 is any")
+	f.DurationVar(&o.ResyncInterval, "resync-interval", o.ResyncInterval, "shortest time between two rounds of applying a work that does not change; the longest is half as long again")
 	f.Int32Var(&o.MaxJSONRawLength, "max-json-raw-length", o.MaxJSONRawLength, "longest JSON value fed back, in bytes")
 	f.IntVar(&o.MaxFeedbackWatch, "max-feedback-watch", o.MaxFeedbackWatch, "how many kinds are watched for feedback; further ones are polled")
 	_ = f.MarkDeprecated("cluster-name", "use --spoke-cluster-name")
@@ -117,6 +123,15 @@ func (o Options) Validate() error {
 	if o.StatusSyncInterval < time.Second {
 		complain("--status-sync-interval %s: must be at least 1s", o.StatusSyncInterval)
 	}
+	if o.EvictionGrace < 0 {
+		complain("--appliedmanifestwork-eviction-grace-period %s: must not be negative", o.EvictionGrace)
+	}
+	if o.MassRemovalShare < 0 || o.MassRemovalShare > 100 {
+		complain("--mass-removal-share %d: must be between 0 and 100", o.MassRemovalShare)
+	}
+	if o.ResyncInterval < time.Second {
+		complain("--resync-interval %s: must be at least 1s", o.ResyncInterval)
+	}
 	for flag, n := range map[string]int{
 		"max-custom-cluster-claims": o.MaxCustomClaims, "max-json-raw-length": int(o.MaxJSONRawLength), "max-feedback-watch": o.MaxFeedbackWatch,
 	} {
@@ -146,5 +161,6 @@ func (o Options) workOptions() work.Options {
 	return work.Options{
 		AgentID: o.AgentID, StatusInterval: o.StatusSyncInterval, MostWatches: o.MaxFeedbackWatch,
 		MostRawJSON: int(o.MaxJSONRawLength), RawJSON: o.RawFeedbackJSON, Workers: o.WorkConcurrency,
+		EvictionGrace: o.EvictionGrace, MassRemovalShare: o.MassRemovalShare, ResyncInterval: o.ResyncInterval,
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/fields"
@@ -16,6 +18,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/flotilla-project/flotilla/agent/link/heartbeat"
+	"github.com/flotilla-project/flotilla/agent/link/history"
 	"github.com/flotilla-project/flotilla/agent/link/inventory"
 	"github.com/flotilla-project/flotilla/agent/link/namespaces"
 	"github.com/flotilla-project/flotilla/agent/link/register"
@@ -35,6 +38,10 @@ type session struct {
 
 	beats    chan heartbeat.Beat
 	accepted *bell
+
+	beating sync.Mutex
+	wanted  heartbeat.Beat // what the ManagedCluster asks for
+	pace    time.Duration  // what the fence asks for
 }
 
 func (l *Link) session(ctx context.Context, credentials register.Credentials) error {
@@ -46,6 +53,7 @@ func (l *Link) session(ctx context.Context, credentials register.Credentials) er
 	if err != nil {
 		return err
 	}
+	l.serve(hub)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &session{link: l, holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
@@ -85,8 +93,9 @@ func (s *session) run(ctx context.Context) error {
 	group.Go(func() error { return s.watchCluster(ctx) })
 	group.Go(func() error { return s.guard(ctx) })
 	quietly(func(ctx context.Context) {
-		heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats, s.conn.gate.Await)
+		heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats, s.conn.gate.Await, s.link.fence.Tried)
 	})
+	quietly(s.keepPace)
 	quietly(s.reporter().Run)
 	quietly(s.rotator().Run)
 	quietly(func(ctx context.Context) {
@@ -148,13 +157,36 @@ func (s *session) watchCluster(ctx context.Context) error {
 	return nil
 }
 
-// beat leaves the latest beat for the heartbeat to find. Only the informer calls it.
+// beat leaves the latest beat for the heartbeat to find, as fast as the fence needs it.
 func (s *session) beat(b heartbeat.Beat) {
+	s.beating.Lock()
+	defer s.beating.Unlock()
+	s.wanted = b
+	s.leave()
+}
+
+func (s *session) leave() {
+	b := s.wanted
+	if s.pace > 0 && b.Accepted {
+		b.Period = min(b.Period, max(s.pace, time.Second))
+	}
 	select {
 	case <-s.beats:
 	default:
 	}
 	s.beats <- b
+}
+
+// keepPace follows the fence: a lease that is renewed more seldom than works want to step down says nothing.
+func (s *session) keepPace(ctx context.Context) {
+	wait.UntilWithContext(ctx, func(context.Context) {
+		s.beating.Lock()
+		defer s.beating.Unlock()
+		if pace := s.link.fence.Pace(); pace != s.pace {
+			s.pace = pace
+			s.leave()
+		}
+	}, time.Second)
 }
 
 func (s *session) reporter() *inventory.Reporter {
@@ -180,12 +212,19 @@ func (s *session) works(ctx context.Context, o Options) error {
 		return nil
 	case <-s.accepted.rings():
 	}
+	past := &history.Keeper{
+		Hub: s.conn.hub, Cluster: s.holder.Cluster,
+		Memory: history.Store{Local: s.link.local.client, Namespace: o.AgentNamespace, Hash: work.HubHash(s.hub.Server)},
+	}
 	agent, err := work.New(work.Deps{
 		Hub: s.conn.hub, Works: s.seen, Online: s.conn.gate.Open, Cluster: s.holder.Cluster, HubServer: s.hub.Server,
 		Local: s.link.local.client, Records: s.link.local.cache, LocalConfig: s.link.local.config,
+		History: past, Fence: s.link.fence,
 	}, o.workOptions())
 	if err != nil {
 		return err
 	}
+	past.Changed = func() { agent.Wake(ctx) }
+	s.link.fence.OnReturn(func() { agent.Wake(ctx) })
 	return agent.Run(ctx)
 }

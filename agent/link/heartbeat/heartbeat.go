@@ -50,9 +50,12 @@ func Of(cluster *clusterv1.ManagedCluster) Beat {
 // Await blocks while the hub does not answer and reports whether it had to.
 type Await func(ctx context.Context) bool
 
+// Tried is told of every try to renew the lease: when it began, and what became of it.
+type Tried func(begun time.Time, err error)
+
 // Run renews the lease of cluster through hub as the latest beat says, until ctx ends. A changed beat starts anew.
 // After an outage the lease is the first thing renewed: until then the hub holds this cluster for dead.
-func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Beat, hubAnswers Await) {
+func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Beat, hubAnswers Await, tried Tried) {
 	var beat Beat
 	var due <-chan time.Time
 	failed := time.Duration(0)
@@ -69,7 +72,10 @@ func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Be
 				due = time.After(0)
 			}
 		case <-due:
-			if err := renew(ctx, hub, cluster); err != nil && ctx.Err() == nil {
+			begun := time.Now()
+			err := renew(ctx, hub, cluster)
+			tried(begun, err)
+			if err != nil && ctx.Err() == nil {
 				logf.FromContext(ctx).Error(err, "Lease not renewed, will try again")
 				failed = min(max(2*failed, retryFirst), beat.Period)
 				if hubAnswers(ctx) {

@@ -42,6 +42,7 @@ type world struct {
 	mu       sync.Mutex
 	renewals []time.Time
 	creates  int
+	tries    []bool // what was told of each try
 	fail     atomic.Bool
 	back     chan struct{} // closed when the hub answers again; nil: it does
 }
@@ -50,6 +51,18 @@ func (w *world) note() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.renewals = append(w.renewals, time.Now())
+}
+
+func (w *world) tried(_ time.Time, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries = append(w.tries, err == nil)
+}
+
+func (w *world) told() []bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.tries)
 }
 
 func (w *world) renewed() []time.Time {
@@ -89,7 +102,7 @@ func start(t *testing.T) *world {
 		case <-ctx.Done():
 			return false
 		}
-	})
+	}, w.tried)
 	return w
 }
 
@@ -160,6 +173,9 @@ func TestAnOutageIsTriedMoreAndMoreSeldom(t *testing.T) {
 		pass(10 * time.Minute)
 		if got := len(w.renewed()) - n; got < 7 || got > 11 {
 			t.Errorf("%d renewals in 10 minutes after the outage", got)
+		}
+		if told := w.told(); len(told) != len(w.renewed()) || told[0] || !told[len(told)-1] {
+			t.Errorf("told of tries %v", told)
 		}
 	})
 }

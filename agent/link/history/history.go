@@ -61,13 +61,15 @@ type Keeper struct {
 	Cluster string // name of the ManagedCluster
 	Changed func() // called when a hold began or ended
 
-	mu       sync.Mutex
+	checking sync.Mutex // one question at a time; it may take long, so what follows it is not behind it
 	loaded   bool
 	memory   Memory
+	told     string
+
+	mu       sync.Mutex
 	at       time.Time
 	verdict  Verdict
 	evidence string
-	told     string
 }
 
 // Suspect notes evidence of a jump, to be weighed at the next check.
@@ -80,10 +82,10 @@ func (k *Keeper) Suspect(evidence string) {
 // Check asks the hub who it is, and must be called before anything is removed or changed. An error means that it
 // cannot be known now, and nothing may be done.
 func (k *Keeper) Check(ctx context.Context) (Verdict, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.at.IsZero() && time.Since(k.at) < lasting {
-		return k.verdict, nil
+	k.checking.Lock()
+	defer k.checking.Unlock()
+	if v, ok := k.recent(); ok {
+		return v, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -94,12 +96,31 @@ func (k *Keeper) Check(ctx context.Context) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	if err := k.judge(ctx, seen); err != nil {
+	v, err := k.judge(ctx, seen)
+	if err != nil {
 		return Verdict{}, err
 	}
-	k.tell(ctx, cluster)
-	k.at = time.Now()
-	return k.verdict, nil
+	k.tell(ctx, cluster, v.Held)
+	return v, nil
+}
+
+func (k *Keeper) recent() (Verdict, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.verdict, !k.at.IsZero() && time.Since(k.at) < lasting
+}
+
+func (k *Keeper) suspicion() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.evidence
+}
+
+// Last is the latest verdict, without asking. Before the first check it holds nothing.
+func (k *Keeper) Last() Verdict {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.verdict
 }
 
 func (k *Keeper) load(ctx context.Context) error {
@@ -125,19 +146,19 @@ func (k *Keeper) look(ctx context.Context) (*clusterv1.ManagedCluster, Seen, err
 	}
 	cluster := &list.Items[0]
 	return cluster, Seen{
-		Cluster: cluster.Name, UID: string(cluster.UID), Version: list.ResourceVersion, Evidence: k.evidence,
+		Cluster: cluster.Name, UID: string(cluster.UID), Version: list.ResourceVersion, Evidence: k.suspicion(),
 		ID: cluster.Annotations[appsv1alpha1.AnnotationHubHistory], Confirmed: cluster.Annotations[confirmation],
 	}, nil
 }
 
 // judge remembers before anybody acts on the verdict.
-func (k *Keeper) judge(ctx context.Context, seen Seen) error {
+func (k *Keeper) judge(ctx context.Context, seen Seen) (Verdict, error) {
 	next := Judge(k.memory, seen)
-	truth := k.verdict.truth
+	truth := k.Last().truth
 	if next.Held != "" && truth == nil {
 		var err error
 		if truth, err = k.truth(ctx); err != nil {
-			return err
+			return Verdict{}, err
 		}
 	}
 	if next.Held == "" {
@@ -145,18 +166,22 @@ func (k *Keeper) judge(ctx context.Context, seen Seen) error {
 	}
 	if next != k.memory {
 		if err := bearable(ctx, k.Memory.Save(ctx, next)); err != nil {
-			return err
+			return Verdict{}, err
 		}
 	}
 	turned := next.Held != k.memory.Held
-	k.memory, k.evidence, k.verdict = next, "", Verdict{Held: next.Held, truth: truth}
+	k.memory = next
+	v := Verdict{Held: next.Held, truth: truth}
+	k.mu.Lock()
+	k.evidence, k.verdict, k.at = "", v, time.Now()
+	k.mu.Unlock()
 	if turned {
 		logf.FromContext(ctx).Info("History of the hub judged", "held", next.Held)
 		if k.Changed != nil {
 			k.Changed()
 		}
 	}
-	return nil
+	return v, nil
 }
 
 // truth lists the works as they are: what is still like this later is not the new truth.
@@ -173,8 +198,7 @@ func (k *Keeper) truth(ctx context.Context) (map[types.UID]int64, error) {
 }
 
 // tell keeps the condition, and leaves an event when a hold begins. What does not arrive is told at the next check.
-func (k *Keeper) tell(ctx context.Context, cluster *clusterv1.ManagedCluster) {
-	held := k.verdict.Held
+func (k *Keeper) tell(ctx context.Context, cluster *clusterv1.ManagedCluster, held string) {
 	if held != "" && k.told != held {
 		if err := notice.Warn(ctx, k.Hub, cluster, ReasonHeld, k.memory.Version, held); err != nil {
 			logf.FromContext(ctx).V(1).Info("Event not sent", "cause", err.Error())

@@ -3,7 +3,6 @@ package history
 import (
 	"context"
 	"fmt"
-	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -65,20 +64,6 @@ func (s Store) Save(ctx context.Context, m Memory) error {
 	})
 }
 
-// Heard returns when the hub last answered, as far as it was written down; zero: never.
-func (s Store) Heard(ctx context.Context) (time.Time, error) {
-	lease, err := s.lease(ctx)
-	if err != nil || lease == nil || lease.Spec.RenewTime == nil {
-		return time.Time{}, err
-	}
-	return lease.Spec.RenewTime.Time, nil
-}
-
-// Hear writes down that the hub answered at a time.
-func (s Store) Hear(ctx context.Context, at time.Time) error {
-	return s.change(ctx, func(lease *coordinationv1.Lease) { lease.Spec.RenewTime = &metav1.MicroTime{Time: at} })
-}
-
 func (s Store) change(ctx context.Context, change func(*coordinationv1.Lease)) error {
 	lease, err := s.lease(ctx)
 	if err != nil {
@@ -90,7 +75,7 @@ func (s Store) change(ctx context.Context, change func(*coordinationv1.Lease)) e
 		err = s.Local.Create(ctx, lease)
 	} else {
 		change(lease)
-		err = s.Local.Update(ctx, lease) // with its resourceVersion: two writers, and none undoes the other
+		err = s.Local.Update(ctx, lease)
 	}
 	if err != nil {
 		return fmt.Errorf("remember the hub in Lease %s: %w", s.Name(), err)

@@ -3,8 +3,9 @@
 // On the hub it owns the finalizer manifest-work-cleanup and the status of works. On the local cluster it owns
 // AppliedManifestWorks whose name starts with the hub's hash, and the objects works hold, shared with their
 // other owners. It promises: the finalizer is stored before anything is applied; one bad manifest stops no
-// other; a hub write only when something changed, and at most one per work and second; nothing is removed
-// because a work is not seen; and a work whose whole namespace is being deleted removes nothing unconfirmed.
+// other; a hub write only when something changed, and at most one per work and second; a work that is not seen
+// removes nothing but by the contract's eviction, whose grace must pass while the hub is heard; and neither a
+// namespace that is going, nor many works that leave together, nor a hub that was restored removes anything unconfirmed.
 package work
 
 import (
@@ -15,11 +16,13 @@ import (
 	"sync"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,6 +43,8 @@ type Deps struct {
 	Local       client.Client // direct
 	Records     cache.Cache   // AppliedManifestWorks
 	LocalConfig *rest.Config
+	History     History // nil: the hub is always believed
+	Fence       Fence   // nil: nothing is ever stopped
 }
 
 // Options are the flags that concern works.
@@ -49,7 +54,11 @@ type Options struct {
 	MostWatches    int           // --max-feedback-watch
 	MostRawJSON    int           // --max-json-raw-length
 	RawJSON        bool          // gate RawFeedbackJsonString
-	Workers        int
+	EvictionGrace  time.Duration // --appliedmanifestwork-eviction-grace-period
+	ResyncInterval time.Duration // --resync-interval
+	// MassRemovalShare is --mass-removal-share, in percent: more works that leave together are held.
+	MassRemovalShare int
+	Workers          int
 }
 
 // Agent carries out works.
@@ -58,11 +67,14 @@ type Agent struct {
 	options Options
 	limits  feedback.Limits
 	rules   *conditions.Evaluator
+	access  *access
 	records records
 	objects *objects
 	watcher *watcher
 	memory  *memory
 	queue   workqueue.TypedDelayingInterface[string]
+	keeper  *keeper
+	crowd   crowd
 	ask     func(ctx context.Context) (brake.Answer, error)
 }
 
@@ -90,9 +102,17 @@ func newAgent(d Deps, o Options) *Agent {
 	a := &Agent{
 		deps: d, options: o, limits: feedback.Limits{RawJSON: o.RawJSON, MostRaw: o.MostRawJSON},
 		rules:   conditions.New(),
-		records: records{local: d.Local, hash: hash, agent: o.AgentID}, memory: newMemory(),
+		access:  newAccess(func(ctx context.Context, r *authorizationv1.SubjectAccessReview) error { return d.Local.Create(ctx, r) }),
+		records: records{local: d.Local, hash: hash, agent: o.AgentID}, memory: newMemory(o.ResyncInterval),
 		queue: workqueue.NewTypedDelayingQueue[string](),
 	}
+	if a.deps.History == nil {
+		a.deps.History = noHistory{}
+	}
+	if a.deps.Fence == nil {
+		a.deps.Fence = noFence{}
+	}
+	a.keeper = newKeeper(a)
 	a.ask = func(ctx context.Context) (brake.Answer, error) { return brake.Ask(ctx, d.Hub, d.Cluster) }
 	return a
 }
@@ -112,6 +132,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if _, err := works.AddEventHandler(a.workEvents()); err != nil {
 		return fmt.Errorf("watch ManifestWorks: %w", err)
 	}
+	if err := a.followCluster(ctx); err != nil {
+		return err
+	}
 	go a.followRecords(ctx)
 	defer a.watcher.stop()
 	// Before the first complete list nothing can be said of a work, least of all that it is gone.
@@ -119,6 +142,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	}
 	var workers sync.WaitGroup
+	workers.Go(func() { a.keeper.run(ctx) })
 	for range max(a.options.Workers, 1) {
 		workers.Go(func() { a.serve(ctx) })
 	}
@@ -178,9 +202,50 @@ func ordered(before, after *workv1.ManifestWork) bool {
 		before.Annotations[brake.Confirm] != after.Annotations[brake.Confirm]
 }
 
+// Wake has every work and record looked at, because something changed that concerns them all.
+func (a *Agent) Wake(ctx context.Context) {
+	a.keeper.ring()
+	var works workv1.ManifestWorkList
+	if err := a.deps.Works.List(ctx, &works, client.InNamespace(a.deps.Cluster), client.UnsafeDisableDeepCopy); err != nil {
+		logf.FromContext(ctx).V(1).Info("Works not listed", "cause", err.Error())
+		return
+	}
+	for i := range works.Items {
+		a.queue.Add(works.Items[i].Name)
+	}
+}
+
+// followCluster brings in what is confirmed on the ManagedCluster, and a history id that changed.
+func (a *Agent) followCluster(ctx context.Context) error {
+	informer, err := a.deps.Works.GetInformer(ctx, &clusterv1.ManagedCluster{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch ManagedCluster: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(old, new any) {
+			before, ok := old.(*clusterv1.ManagedCluster)
+			after, fine := new.(*clusterv1.ManagedCluster)
+			if !ok || !fine || maps.Equal(before.Annotations, after.Annotations) {
+				return
+			}
+			go func() { // the check waits for the hub, an informer must not
+				if _, err := a.deps.History.Check(ctx); err != nil {
+					logf.FromContext(ctx).V(1).Info("History of the hub not known", "cause", err.Error())
+				}
+				a.Wake(ctx)
+			}()
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watch ManagedCluster: %w", err)
+	}
+	return nil
+}
+
 // followRecords brings in what is said on the member: a confirmation, or a record that is deleted.
 func (a *Agent) followRecords(ctx context.Context) {
 	heard := func(old, new any) {
+		a.keeper.ring()
 		record, ok := new.(*workv1.AppliedManifestWork)
 		if !ok {
 			return

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -103,7 +104,7 @@ func stale(work *workv1.ManifestWork, s *state, now time.Time) bool {
 func (s *state) after(worst error, denied bool, now time.Time) {
 	if calm(worst) {
 		s.failures = 0
-		s.nextApply = now.Add(wait.Jitter(applyPeriod, 0.5))
+		s.nextApply = now.Add(wait.Jitter(cmp.Or(s.resync, applyPeriod), 0.5))
 	} else {
 		s.nextApply = now.Add(wait.Jitter(backoff(failFirst, failMost, s.failures), 0.2))
 		s.failures++

@@ -32,39 +32,22 @@ func (a *Agent) removeWork(ctx context.Context, work *workv1.ManifestWork, s *st
 		return failFirst, err
 	}
 	if record != nil && record.DeletionTimestamp.IsZero() {
-		verdict, err := a.consult(ctx, work, record, s)
+		verdict, err := a.consult(ctx, removal{
+			work: work.Name, record: record, objects: endangered(work, record), state: s,
+			confirmed: brake.Confirmed(work.Name, work, record),
+		})
 		if err != nil || !verdict.Go {
 			return verdict.After, errors.Join(err, a.hold(ctx, work, record, verdict, s))
 		}
+	}
+	if record != nil {
+		a.crowd.depart(record.Name, work.DeletionTimestamp.Time)
 	}
 	after, err := a.takeDown(ctx, work, record, s)
 	if apierrors.IsConflict(err) {
 		return 200 * time.Millisecond, nil
 	}
 	return after, err
-}
-
-// consult asks the brake. A question without an answer is logged and asked again; nothing is removed meanwhile.
-func (a *Agent) consult(ctx context.Context, work *workv1.ManifestWork, record *workv1.AppliedManifestWork, s *state) (brake.Verdict, error) {
-	f := brake.Facts{
-		Work: work.Name, Namespace: work.Namespace, Objects: endangered(work, record),
-		Confirmed: brake.Confirmed(work.Name, work, record), AliveSince: s.aliveSince,
-	}
-	var err error
-	if f.Objects > 0 && !f.Confirmed {
-		ctx, cancel := context.WithTimeout(ctx, hubTimeout)
-		defer cancel()
-		f.Answer, err = a.ask(ctx)
-	}
-	now := time.Now()
-	verdict := brake.Decide(f, now)
-	switch {
-	case f.Answer != brake.Alive:
-		s.aliveSince = time.Time{}
-	case s.aliveSince.IsZero():
-		s.aliveSince = now
-	}
-	return verdict, err
 }
 
 // endangered counts the objects that removing the work would delete.
@@ -83,6 +66,11 @@ func (a *Agent) hold(ctx context.Context, work *workv1.ManifestWork, record *wor
 	if v.Held == "" {
 		return nil
 	}
+	if v.Lasting {
+		if err := a.markHeld(ctx, record, v.Held); err != nil {
+			return err
+		}
+	}
 	next := work.DeepCopy()
 	changed := meta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{
 		Type: workv1.WorkDeleting, Status: metav1.ConditionFalse, Reason: brake.ReasonHeld, Message: v.Held,
@@ -96,6 +84,22 @@ func (a *Agent) hold(ctx context.Context, work *workv1.ManifestWork, record *wor
 		return err
 	}
 	return a.warn(ctx, record, v.Held)
+}
+
+// markHeld writes on the record why its removal is held until somebody confirms it, so that neither a restart nor the
+// departure of others lets it go; empty takes the mark away.
+func (a *Agent) markHeld(ctx context.Context, record *workv1.AppliedManifestWork, why string) error {
+	next := record.DeepCopy()
+	if why == "" {
+		delete(next.Annotations, annotationHeld)
+	} else {
+		metav1.SetMetaDataAnnotation(&next.ObjectMeta, annotationHeld, why)
+	}
+	if _, err := patch.Metadata(ctx, a.deps.Local, record, next); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("mark AppliedManifestWork as held: %w", err)
+	}
+	*record = *next
+	return nil
 }
 
 // takeDown deletes the record and with it the objects; then the work may go.

@@ -10,8 +10,9 @@ import (
 // memory is what the agent remembers of its works between rounds. It holds nothing that matters: an agent that
 // lost it applies everything once more, which changes nothing.
 type memory struct {
-	mu    sync.Mutex
-	works map[string]*state
+	resync time.Duration // for new states
+	mu     sync.Mutex
+	works  map[string]*state
 }
 
 // state of one work. Only the worker that has the work at the moment uses it, but for touched.
@@ -22,10 +23,14 @@ type state struct {
 	applied    bool // this generation was applied once, whatever came of it
 	nextApply  time.Time
 	nextStatus time.Time
+	resync     time.Duration // shortest time between rounds without a reason; 0: as in the contract
 	failures   int
 	removals   int
 	aliveSince time.Time
 	warned     bool
+	frozen     bool      // the hub's history is in doubt: nothing that left the work is removed
+	returning  bool      // the hub was heard again after the replicas were stopped
+	held       string    // what was last said of a removal that is held
 	wrote      time.Time // last write to the hub
 	version    string    // resourceVersion that came of it
 	hashes     map[objectKey]applied
@@ -33,7 +38,9 @@ type state struct {
 	touched bool // an applied object changed since the last look; under memory.mu
 }
 
-func newMemory() *memory { return &memory{works: map[string]*state{}} }
+func newMemory(resync time.Duration) *memory {
+	return &memory{resync: resync, works: map[string]*state{}}
+}
 
 // of returns the state of a work; another UID or none is a fresh state.
 func (m *memory) of(name string, uid types.UID) *state {
@@ -41,7 +48,7 @@ func (m *memory) of(name string, uid types.UID) *state {
 	defer m.mu.Unlock()
 	s := m.works[name]
 	if s == nil || s.uid != uid {
-		s = &state{uid: uid, hashes: map[objectKey]applied{}}
+		s = &state{uid: uid, resync: m.resync, hashes: map[objectKey]applied{}}
 		m.works[name] = s
 	}
 	return s

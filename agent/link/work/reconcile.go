@@ -37,11 +37,15 @@ func (a *Agent) reconcile(ctx context.Context, name string) (time.Duration, erro
 		return failFirst, fmt.Errorf("get ManifestWork: %w", err)
 	}
 	s := a.memory.of(name, work.UID)
+	a.hasten(s, name)
 	due, again := decide(facts{work: &work, state: s, touched: a.memory.isTouched(s), online: a.deps.Online()}, time.Now())
 	switch due {
 	case finalize:
 		err = a.finalize(ctx, &work, s)
 	case applyRound:
+		if may, after := a.vet(ctx, &work, s); !may {
+			return a.only(ctx, &work, s, after)
+		}
 		err = a.applyWork(ctx, &work, s)
 	case statusRound:
 		err = a.lookAt(ctx, &work, s)
@@ -100,7 +104,7 @@ func (a *Agent) applyWork(ctx context.Context, work *workv1.ManifestWork, s *sta
 		return err
 	}
 	s.applied, s.generation, s.labels = true, work.Generation, work.Labels
-	s.after(worst, work.Spec.Executor != nil, time.Now())
+	s.after(worst, slices.ContainsFunc(manifests, (*manifest).denied), time.Now())
 	a.watcher.want(context.WithoutCancel(ctx), work.Name, watchList(manifests))
 	if worst != nil && !errors.Is(worst, errLeaving) {
 		logf.FromContext(ctx).Info("Some manifests failed", "first", worst.Error(), "generation", work.Generation)
@@ -124,11 +128,20 @@ func (a *Agent) carryOut(ctx context.Context, work *workv1.ManifestWork, s *stat
 	if err != nil {
 		return failAll(manifests, err), nil
 	}
-	ap := &applier{client: c, owner: reference(record), option: work.Spec.DeleteOption, hashes: s.hashes}
+	if err := a.standUp(ctx, c, record, manifests); err != nil {
+		return nil, err
+	}
+	ap := &applier{
+		client: c, owner: reference(record), option: work.Spec.DeleteOption, hashes: s.hashes,
+		executor: work.Spec.Executor, access: a.access,
+	}
 	ap.applyAll(ctx, manifests)
 	a.read(ctx, c, manifests)
 	forgetOthers(s.hashes, manifests)
 	gone, sure := obsolete(record, manifests)
+	if s.frozen {
+		gone, sure = nil, false
+	}
 	leaving, removing := a.removeAll(ctx, c, record, gone, work.Spec.DeleteOption)
 	if err := a.records.list(ctx, record, held(record, manifests, leaving, sure)); err != nil {
 		return nil, err
@@ -260,14 +273,15 @@ func (a *Agent) write(ctx context.Context, work, next *workv1.ManifestWork, s *s
 	return nil
 }
 
-// unseen handles a work that the hub does not list. Absence is never an order: what it left stays. Only a record
-// that somebody deleted on the member is carried through.
+// unseen handles a work that the hub does not list. Absence is never an order: what it left stays, unless the keeper
+// evicts it (OCM-15.6). A record that was deleted on the member is carried through.
 func (a *Agent) unseen(ctx context.Context, name string) (time.Duration, error) {
 	record, err := a.records.get(ctx, name)
 	if err != nil {
 		return failFirst, err
 	}
 	a.watcher.want(ctx, name, nil)
+	a.keeper.ring()
 	if record == nil {
 		a.memory.drop(name)
 		return 0, nil
@@ -276,7 +290,7 @@ func (a *Agent) unseen(ctx context.Context, name string) (time.Duration, error) 
 		s := a.memory.of(name, "")
 		if !s.warned {
 			s.warned = true
-			logf.FromContext(ctx).Info("Work is not on the hub, what it applied is left running", "objects", len(record.Status.AppliedResources))
+			logf.FromContext(ctx).Info("Work is not on the hub, what it applied runs on until its eviction", "objects", len(record.Status.AppliedResources))
 		}
 		return 0, nil
 	}
@@ -297,7 +311,7 @@ func (a *Agent) clear(ctx context.Context, record *workv1.AppliedManifestWork, w
 	if record == nil {
 		return errLeaving
 	}
-	var executor *workv1.ManifestWorkExecutor
+	executor := executorOf(record)
 	var option *workv1.DeleteOption
 	if work != nil {
 		executor, option = work.Spec.Executor, work.Spec.DeleteOption

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 
 	"github.com/flotilla-project/flotilla/agent/link/patch"
 )
@@ -59,6 +62,7 @@ func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1
 		record = &workv1.AppliedManifestWork{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: r.name(work.Name), Labels: work.Labels, Finalizers: []string{workv1.AppliedManifestWorkFinalizer},
+				Annotations: carry(nil, work),
 			},
 			Spec: want,
 		}
@@ -76,10 +80,50 @@ func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1
 	if !slices.Contains(kept.Finalizers, workv1.AppliedManifestWorkFinalizer) && kept.DeletionTimestamp.IsZero() {
 		kept.Finalizers = append(kept.Finalizers, workv1.AppliedManifestWorkFinalizer)
 	}
+	kept.Annotations = carry(kept.Annotations, work)
 	if _, err := patch.Metadata(ctx, r.local, next, kept); err != nil {
 		return nil, fmt.Errorf("keep AppliedManifestWork of %s: %w", work.Name, err)
 	}
 	return kept, nil
+}
+
+const (
+	// annotationHeld is why the removal of a record's objects is held until somebody confirms it.
+	annotationHeld = "flotilla.dev/removal-held"
+	// annotationExecutor is <namespace>/<name> of the work's executor, for when the work is not there any more.
+	annotationExecutor = "flotilla.dev/executor"
+)
+
+// carry puts on a record what has to be known of its work when the hub is away or the work is gone.
+func carry(annotations map[string]string, work *workv1.ManifestWork) map[string]string {
+	out := maps.Clone(annotations)
+	if out == nil {
+		out = map[string]string{}
+	}
+	executor := ""
+	if e := work.Spec.Executor; e != nil && e.Subject.ServiceAccount != nil {
+		executor = e.Subject.ServiceAccount.Namespace + "/" + e.Subject.ServiceAccount.Name
+	}
+	for key, value := range map[string]string{
+		annotationExecutor: executor, appsv1alpha1.AnnotationStepDownAfter: work.Annotations[appsv1alpha1.AnnotationStepDownAfter],
+	} {
+		if out[key] = value; value == "" {
+			delete(out, key)
+		}
+	}
+	return out
+}
+
+// executorOf is who a record's objects were applied as; nil is the agent itself.
+func executorOf(record *workv1.AppliedManifestWork) *workv1.ManifestWorkExecutor {
+	value, ok := record.Annotations[annotationExecutor]
+	if !ok {
+		return nil
+	}
+	namespace, name, _ := strings.Cut(value, "/")
+	return &workv1.ManifestWorkExecutor{Subject: workv1.ManifestWorkExecutorSubject{
+		Type: workv1.ExecutorSubjectTypeServiceAccount, ServiceAccount: &workv1.ManifestWorkSubjectServiceAccount{Namespace: namespace, Name: name},
+	}}
 }
 
 // list writes what the record stands for, sorted, if it changed. OCM-15.1

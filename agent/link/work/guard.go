@@ -1,0 +1,258 @@
+package work
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/flotilla-project/flotilla/agent/link/brake"
+	"github.com/flotilla-project/flotilla/agent/link/history"
+	"github.com/flotilla-project/flotilla/agent/link/notice"
+)
+
+const (
+	heldRecheck  = time.Minute // of a work held by history; a confirmation is seen at once
+	crowdLasting = 250 * time.Millisecond
+	reasonHeld   = "RemovalHeld"
+)
+
+// History tells whether the hub is still the hub that works were applied from.
+type History interface {
+	// Check asks the hub. An error means that nothing may be removed or changed now.
+	Check(ctx context.Context) (history.Verdict, error)
+	// Last is the latest answer, without asking.
+	Last() history.Verdict
+	// Suspect hands in evidence of a jump.
+	Suspect(evidence string)
+}
+
+// Fence knows whose replicas were stopped because the hub was not heard.
+type Fence interface {
+	// Away reports that a record's replicas are stopped, and the hub was not heard since.
+	Away(record string) bool
+	// Down reports that a record's replicas are stopped, and were not restored.
+	Down(record string) bool
+	// Up is told that a record's replicas were restored.
+	Up(record string)
+}
+
+// noHistory and noFence are those of an agent that was given none.
+type (
+	noHistory struct{}
+	noFence   struct{}
+)
+
+func (noHistory) Check(context.Context) (history.Verdict, error) { return history.Verdict{}, nil }
+func (noHistory) Last() history.Verdict                          { return history.Verdict{} }
+func (noHistory) Suspect(string)                                 {}
+func (noFence) Away(string) bool                                 { return false }
+func (noFence) Down(string) bool                                 { return false }
+func (noFence) Up(string)                                        {}
+
+// vet says whether a work may be applied now; after is when to ask again if not.
+func (a *Agent) vet(ctx context.Context, work *workv1.ManifestWork, s *state) (may bool, after time.Duration) {
+	if may, after := a.passFence(ctx, work); !may {
+		return false, after
+	}
+	if s.applied && work.Generation < s.generation {
+		a.deps.History.Suspect(fmt.Sprintf("work %s went back from generation %d to %d", work.Name, s.generation, work.Generation))
+	}
+	verdict := a.deps.History.Last()
+	if !s.applied || s.generation != work.Generation {
+		if !a.deps.Online() {
+			return false, offlineLook
+		}
+		var err error
+		if verdict, err = a.deps.History.Check(ctx); err != nil {
+			logf.FromContext(ctx).V(1).Info("Work waits until the hub's history is known", "cause", err.Error())
+			return false, offlineLook
+		}
+	}
+	s.frozen = verdict.Held != ""
+	return verdict.News(work), heldRecheck
+}
+
+// only looks at a work that must not be applied, so that its hub is told the truth all the same.
+func (a *Agent) only(ctx context.Context, work *workv1.ManifestWork, s *state, after time.Duration) (time.Duration, error) {
+	f := facts{work: work, state: s, touched: a.memory.isTouched(s), online: a.deps.Online()}
+	due, again := decideStatus(f, time.Now(), true)
+	if due != statusRound {
+		return min(max(again, time.Millisecond), after), nil
+	}
+	if err := a.lookAt(ctx, work, s); err != nil && !apierrors.IsConflict(err) {
+		return failFirst, err
+	}
+	return writeGap, nil
+}
+
+// crowd counts who leaves together. It remembers those that are gone already for as long as they count.
+type crowd struct {
+	mu      sync.Mutex
+	gone    map[string]time.Time // by name of the record: when its work was deleted or vanished
+	at      time.Time
+	largest map[string]brake.Crowd
+	told    int
+}
+
+// depart notes that the objects of a record are about to be removed.
+func (c *crowd) depart(record string, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone == nil {
+		c.gone = map[string]time.Time{}
+	}
+	c.gone[record] = at
+}
+
+// crowdOf tells in what crowd the work of a record left.
+func (a *Agent) crowdOf(ctx context.Context, record string) (brake.Crowd, error) {
+	c := &a.crowd
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.largest != nil && time.Since(c.at) < crowdLasting {
+		return c.largest[record], nil
+	}
+	all, departures, err := a.departures(ctx)
+	if err != nil {
+		return brake.Crowd{}, err
+	}
+	for name, at := range c.gone {
+		if time.Since(at) > brake.Window {
+			delete(c.gone, name)
+			continue
+		}
+		all[name], departures[name] = true, at
+	}
+	list := make([]brake.Departure, 0, len(departures))
+	for name, at := range departures {
+		list = append(list, brake.Departure{Name: name, At: at})
+	}
+	c.largest, c.at = brake.Crowds(len(all), list, a.options.MassRemovalShare), time.Now()
+	return c.largest[record], nil
+}
+
+// departures lists what there is and what is on its way out, by name of the record. The work that a record is of may
+// be deleted, or not listed, which is when its eviction began.
+func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving map[string]time.Time, err error) {
+	var works workv1.ManifestWorkList
+	if err := a.deps.Works.List(ctx, &works, client.InNamespace(a.deps.Cluster), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list works: %w", err)
+	}
+	var records workv1.AppliedManifestWorkList
+	if err := a.deps.Records.List(ctx, &records, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list AppliedManifestWorks: %w", err)
+	}
+	all, leaving = map[string]bool{}, map[string]time.Time{}
+	for i := range works.Items {
+		w := &works.Items[i]
+		name := a.records.name(w.Name)
+		all[name] = true
+		if !w.DeletionTimestamp.IsZero() && slices.Contains(w.Finalizers, workv1.ManifestWorkFinalizer) {
+			leaving[name] = w.DeletionTimestamp.Time
+		}
+	}
+	for i := range records.Items {
+		r := &records.Items[i]
+		if r.Spec.AgentID != a.options.AgentID {
+			continue
+		}
+		all[r.Name] = true
+		if began := r.Status.EvictionStartTime; began != nil {
+			leaving[r.Name] = began.Time
+		}
+	}
+	return all, leaving, nil
+}
+
+// cluster is the own ManagedCluster; an empty one when it cannot be read, which confirms nothing.
+func (a *Agent) cluster(ctx context.Context) *clusterv1.ManagedCluster {
+	cluster := &clusterv1.ManagedCluster{}
+	if err := a.deps.Works.Get(ctx, client.ObjectKey{Name: a.deps.Cluster}, cluster); err != nil {
+		logf.FromContext(ctx).V(1).Info("ManagedCluster not read", "cause", err.Error())
+		cluster.Name = a.deps.Cluster
+	}
+	return cluster
+}
+
+// removal is what the brake is asked about.
+type removal struct {
+	work      string
+	record    *workv1.AppliedManifestWork
+	objects   int
+	confirmed bool
+	state     *state
+}
+
+// consult asks the brake. A question without an answer is logged and asked again; nothing is removed meanwhile.
+func (a *Agent) consult(ctx context.Context, r removal) (brake.Verdict, error) {
+	f := brake.Facts{
+		Work: r.work, Namespace: a.deps.Cluster, Objects: r.objects, Confirmed: r.confirmed, AliveSince: r.state.aliveSince,
+	}
+	var err error
+	if f.Objects > 0 && !f.Confirmed {
+		f, err = a.suspicions(ctx, f, r.record)
+	}
+	now := time.Now()
+	if err != nil {
+		r.state.aliveSince = time.Time{}
+		f.Answer = ""
+		return brake.Decide(brake.Facts{Work: f.Work, Objects: f.Objects}, now), err
+	}
+	verdict := brake.Decide(f, now)
+	switch {
+	case f.Answer != brake.Alive:
+		r.state.aliveSince = time.Time{}
+	case r.state.aliveSince.IsZero():
+		r.state.aliveSince = now
+	}
+	if verdict.Lasting {
+		a.tellOfCrowd(ctx, f.Crowd, verdict.Held)
+	}
+	return verdict, nil
+}
+
+// suspicions fills in what may speak against a removal that would delete something.
+func (a *Agent) suspicions(ctx context.Context, f brake.Facts, record *workv1.AppliedManifestWork) (brake.Facts, error) {
+	verdict, err := a.deps.History.Check(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.History, f.Before = verdict.Held, record.Annotations[annotationHeld]
+	if f.Crowd, err = a.crowdOf(ctx, record.Name); err != nil {
+		return f, err
+	}
+	if (f.Crowd.Count > 0 || f.Before != "") && f.History == "" && a.cluster(ctx).Annotations[brake.ConfirmMass] == a.deps.Cluster {
+		f.Confirmed = true
+		return f, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hubTimeout)
+	defer cancel()
+	f.Answer, err = a.ask(ctx)
+	return f, err
+}
+
+// tellOfCrowd leaves an event on the hub, and another one when the crowd has grown by half.
+func (a *Agent) tellOfCrowd(ctx context.Context, c brake.Crowd, note string) {
+	a.crowd.mu.Lock()
+	news := c.Count > 0 && 2*c.Count >= 3*a.crowd.told
+	if news {
+		a.crowd.told = c.Count
+	}
+	a.crowd.mu.Unlock()
+	if !news {
+		return
+	}
+	occasion := strconv.FormatInt(time.Now().Unix(), 36)
+	if err := notice.Warn(ctx, a.deps.Hub, a.cluster(ctx), reasonHeld, occasion, note); err != nil {
+		logf.FromContext(ctx).V(1).Info("Event not sent", "cause", err.Error())
+	}
+}
