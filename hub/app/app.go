@@ -89,5 +89,8 @@ func Run(ctx context.Context, o *Options) error {
 			return fmt.Errorf("register controller %s: %w", c.name, err)
 		}
 	}
+	if err := serveWebhooks(m, o); err != nil {
+		return fmt.Errorf("serve webhooks: %w", err)
+	}
 	return m.Start(ctx)
 }

@@ -2,6 +2,7 @@
 package app
 
 import (
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,6 +37,8 @@ type Options struct {
 	AutoApprovedCSRUsers []string
 	// Manager is what hub and agent share.
 	Manager manager.Options
+	// Webhooks that are served.
+	Webhooks WebhookOptions
 
 	gates featuregate.MutableFeatureGate
 }
@@ -47,11 +50,13 @@ func NewOptions() (*Options, error) {
 		ManagedClusterAutoApproval: {Default: false, PreRelease: featuregate.Alpha},
 		DefaultClusterSet:          {Default: true, PreRelease: featuregate.Beta},
 		ResourceCleanup:            {Default: false, PreRelease: featuregate.Beta},
+		NilExecutorValidating:      {Default: false, PreRelease: featuregate.Alpha},
 		PropagateReferences:        {Default: false, PreRelease: featuregate.Alpha},
 	})
 	return &Options{
 		Controllers: []string{"*"},
 		gates:       gates,
+		Webhooks:    newWebhookOptions(),
 		Manager: manager.Options{
 			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-hub",
 			QPS: 100, Burst: 200, CacheSyncTimeout: 2 * time.Minute,
@@ -67,10 +72,11 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 		"users whose clusters join without a human, while the gate ManagedClusterAutoApproval is on")
 	o.gates.AddFlag(flags)
 	o.Manager.Bind(flags)
+	o.Webhooks.bind(flags)
 }
 
 // Validate lists everything that is wrong.
 func (o *Options) Validate() []error {
 	_, problems := cmd.Choose(names(), o.Controllers)
-	return append(problems, o.Manager.Validate()...)
+	return slices.Concat(problems, o.Manager.Validate(), o.Webhooks.validate())
 }
