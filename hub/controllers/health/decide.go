@@ -147,7 +147,8 @@ func changed(cluster *clusterv1.ManagedCluster, c metav1.Condition) *metav1.Cond
 	return &c
 }
 
-// taints keeps everybody else's taints in their order and says whether ours have to change. OCM-4.4
+// taints keeps everybody else's taints in their order and says whether ours have to change. Admission owns timeAdded, so
+// a new taint comes without; where no admission gave it one, it gets it in the next round. OCM-4.4
 func taints(have []clusterv1.Taint, available *metav1.Condition, now time.Time) ([]clusterv1.Taint, bool) {
 	want := clusterv1.ManagedClusterTaintUnreachable
 	switch {
@@ -156,7 +157,7 @@ func taints(have []clusterv1.Taint, available *metav1.Condition, now time.Time) 
 	case available != nil && available.Status == metav1.ConditionFalse:
 		want = clusterv1.ManagedClusterTaintUnavailable
 	}
-	found := false
+	found, timeless := false, false
 	kept := slices.DeleteFunc(slices.Clone(have), func(t clusterv1.Taint) bool {
 		if t.Key != clusterv1.ManagedClusterTaintUnavailable && t.Key != clusterv1.ManagedClusterTaintUnreachable {
 			return false
@@ -166,8 +167,13 @@ func taints(have []clusterv1.Taint, available *metav1.Condition, now time.Time) 
 		return !right
 	})
 	if want != "" && !found {
-		kept = append(kept, clusterv1.Taint{Key: want, Effect: clusterv1.TaintEffectNoSelect, TimeAdded: metav1.NewTime(now)})
+		kept = append(kept, clusterv1.Taint{Key: want, Effect: clusterv1.TaintEffectNoSelect})
 		return kept, true
 	}
-	return kept, len(kept) != len(have)
+	for i := range kept {
+		if kept[i].Key == want && kept[i].TimeAdded.IsZero() {
+			kept[i].TimeAdded, timeless = metav1.NewTime(now), true
+		}
+	}
+	return kept, timeless || len(kept) != len(have)
 }

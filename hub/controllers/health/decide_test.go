@@ -43,6 +43,11 @@ func tainted(keys ...string) func(*clusterv1.ManagedCluster) {
 	}
 }
 
+// timeless is as a taint is sent: admission says when it was added.
+func timeless(key string) clusterv1.Taint {
+	return clusterv1.Taint{Key: key, Effect: clusterv1.TaintEffectNoSelect}
+}
+
 func taint(key string, added time.Time) clusterv1.Taint {
 	return clusterv1.Taint{Key: key, Effect: clusterv1.TaintEffectNoSelect, TimeAdded: metav1.NewTime(added)}
 }
@@ -135,7 +140,7 @@ func TestDecide(t *testing.T) {
 		},
 		// OCM-4.4
 		"a new cluster is tainted unreachable before it ever joins": {
-			cluster: east(neverAccepted), want: plan{retaint: true, taints: []clusterv1.Taint{taint(unreachable, noon)}},
+			cluster: east(neverAccepted), want: plan{retaint: true, taints: []clusterv1.Taint{timeless(unreachable)}},
 		},
 		"an available cluster loses both taints and keeps others": {
 			cluster: east(available(metav1.ConditionTrue), tainted(unreachable, "gpu", unavailable)), seen: facts{lease: renewed(0)},
@@ -143,13 +148,17 @@ func TestDecide(t *testing.T) {
 		},
 		"a failing cluster is unavailable, not unreachable": {
 			cluster: east(available(metav1.ConditionFalse), tainted(unreachable)), seen: facts{lease: renewed(0)},
-			want: plan{recheck: 5 * time.Minute, retaint: true, taints: []clusterv1.Taint{taint(unavailable, noon)}},
+			want: plan{recheck: 5 * time.Minute, retaint: true, taints: []clusterv1.Taint{timeless(unavailable)}},
 		},
 		"a taint of a wrong effect is put right": {
 			cluster: east(available(metav1.ConditionUnknown), func(c *clusterv1.ManagedCluster) {
 				c.Spec.Taints = []clusterv1.Taint{{Key: unreachable, Effect: clusterv1.TaintEffectPreferNoSelect}}
 			}),
-			seen: facts{lease: renewed(time.Hour)}, want: plan{retaint: true, taints: []clusterv1.Taint{taint(unreachable, noon)}},
+			seen: facts{lease: renewed(time.Hour)}, want: plan{retaint: true, taints: []clusterv1.Taint{timeless(unreachable)}},
+		},
+		"a taint that admission gave no time gets it": {
+			cluster: east(neverAccepted, func(c *clusterv1.ManagedCluster) { c.Spec.Taints = []clusterv1.Taint{timeless(unreachable)} }),
+			want:    plan{retaint: true, taints: []clusterv1.Taint{taint(unreachable, noon)}},
 		},
 		"a leaving cluster's taints stay": {cluster: east(leaving, available(metav1.ConditionUnknown))},
 	} {

@@ -116,8 +116,8 @@ func TestAClusterIsGivenUpWhenItsGraceIsOverAndThenNothingIsWritten(t *testing.T
 	if len(c.Spec.Taints) != 1 || c.Spec.Taints[0].Key != unreachable || c.Spec.Taints[0].TimeAdded.IsZero() {
 		t.Errorf("%+v", c.Spec.Taints)
 	}
-	if want := []string{"create", "status", "patch"}; len(h.writes) != len(want) {
-		t.Errorf("%v, want the event, the status and the taint, once each", h.writes)
+	if want := []string{"create", "status", "patch", "patch"}; len(h.writes) != len(want) {
+		t.Errorf("%v, want the event, the status, the taint and, as no admission does it here, its time, once each", h.writes)
 	}
 	var events eventsv1.EventList
 	if err := h.List(context.Background(), &events, client.InNamespace("east")); err != nil {
