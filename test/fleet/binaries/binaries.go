@@ -48,6 +48,12 @@ var upstreams = []upstream{
 		"containerd-shim-runc-v2": "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
 		"ctr":                     "github.com/containerd/containerd/v2/cmd/ctr",
 	}},
+	// What we must be able to stand beside. 1.2.0 is the newest release whose checksum is in the public database.
+	{folder: "ocm", module: "open-cluster-management.io/ocm", programs: map[string]string{
+		"ocm-registration": "open-cluster-management.io/ocm/cmd/registration",
+		"ocm-work":         "open-cluster-management.io/ocm/cmd/work",
+		"ocm-placement":    "open-cluster-management.io/ocm/cmd/placement",
+	}},
 }
 
 // Names returns all programs there are, sorted.

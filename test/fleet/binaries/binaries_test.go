@@ -35,7 +35,7 @@ func TestEveryProgramIsPinnedAndNamedInItsModule(t *testing.T) {
 }
 
 func TestVersionsAreTheWantedOnes(t *testing.T) {
-	want := map[string]string{"etcd": "v3.7.3", "kubernetes": "v1.37.2", "kwok": "v0.8.0", "containerd": "v2.4.2"}
+	want := map[string]string{"etcd": "v3.7.3", "kubernetes": "v1.37.2", "kwok": "v0.8.0", "containerd": "v2.4.2", "ocm": "v1.2.0"}
 	for _, u := range upstreams {
 		if j, err := newJob(u, ".", t.TempDir(), nil); err != nil || j.version != want[u.folder] {
 			t.Errorf("%s is pinned to %q (%v), want %s", u.folder, j.version, err, want[u.folder])

@@ -208,6 +208,11 @@ func (s *System) installMember(ctx context.Context, member string) error {
 	if err != nil {
 		return fmt.Errorf("make a bootstrap kubeconfig: %w", err)
 	}
+	return s.Join(ctx, member, bootstrap)
+}
+
+// Join installs an agent on a member and has it ask, with a bootstrap kubeconfig, the hub that this one leads to.
+func (s *System) Join(ctx context.Context, member, bootstrap string) error {
 	folder := s.path(member)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
