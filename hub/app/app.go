@@ -12,6 +12,7 @@ import (
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
+	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,9 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/federateddeployment"
 	"github.com/flotilla-project/flotilla/hub/controllers/health"
 	"github.com/flotilla-project/flotilla/hub/controllers/join"
+	"github.com/flotilla-project/flotilla/hub/controllers/uniteddeployment"
+	"github.com/flotilla-project/flotilla/hub/controllers/workset"
+	"github.com/flotilla-project/flotilla/hub/controllers/workttl"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 	"github.com/flotilla-project/flotilla/pkg/manager"
 )
@@ -41,8 +45,23 @@ var controllers = []struct {
 	{"clusterset", func(m ctrl.Manager, o *Options) error {
 		return clusterset.Register(m, clusterset.Options{StockSets: o.gates.Enabled(DefaultClusterSet)})
 	}},
+	{workset.Name, func(m ctrl.Manager, o *Options) error {
+		if !o.gates.Enabled(ManifestWorkReplicaSet) {
+			return nil
+		}
+		return workset.Register(m, workset.Options{})
+	}},
+	{workttl.Name, func(m ctrl.Manager, o *Options) error {
+		if !o.gates.Enabled(CleanUpCompletedManifestWork) {
+			return nil
+		}
+		return workttl.Register(m, workttl.Options{})
+	}},
 	{"federateddeployment", func(m ctrl.Manager, o *Options) error {
 		return federateddeployment.Register(m, federateddeployment.Options{References: o.gates.Enabled(PropagateReferences)})
+	}},
+	{"uniteddeployment", func(m ctrl.Manager, _ *Options) error {
+		return uniteddeployment.Register(m, federateddeployment.Options{})
 	}},
 }
 
@@ -55,7 +74,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the hub reads or writes.
 func Scheme() (*runtime.Scheme, error) {
-	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme)
+	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, appsv1alpha1.AddToScheme)
 }
 
 // watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.

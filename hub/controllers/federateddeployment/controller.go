@@ -36,6 +36,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	pkgevent "github.com/flotilla-project/flotilla/pkg/event"
 )
 
 // +kubebuilder:rbac:groups=apps.flotilla.dev,resources=federateddeployments,verbs=get;list;watch;patch
@@ -79,22 +80,20 @@ func empty() *v1alpha1.FederatedDeployment { return &v1alpha1.FederatedDeploymen
 
 // RegisterFront adds a controller for the kind in front; source is whose events they are.
 func RegisterFront[T client.Object](mgr manager.Manager, front Front[T], source string, o Options) error {
-	for _, i := range indexes(front.Kind, front.Fleet) {
-		if err := mgr.GetFieldIndexer().IndexField(context.Background(), i.of, i.key, i.extract); err != nil {
-			return fmt.Errorf("index %T by %s: %w", i.of, i.key, err)
+	for _, i := range front.Indexes() {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), i.Of, i.Key, i.Extract); err != nil {
+			return fmt.Errorf("index %T by %s: %w", i.Of, i.Key, err)
 		}
 	}
-	r := &reconciler[T]{
-		Front: front,
+	r := &reconciler[T]{Front: front, Tools: Tools{
 		// The cache holds the objects undecoded, so they are read from it and not through the client.
-		cached: mgr.GetCache(), hub: mgr.GetClient(), live: mgr.GetAPIReader(), clock: o.Clock,
-		events: mgr.GetEventRecorderFor(source), //nolint:staticcheck // the loop records with the same interface
-	}
+		Cached: mgr.GetCache(), Hub: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Events: pkgevent.Recorder(mgr, source),
+	}}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(front.Name).
 		For(raw(front.Kind), builder.WithPredicates(ofUsers())).
 		Watches(&workv1.ManifestWork{}, handler.EnqueueRequestsFromMapFunc(r.toMaker)).
-		Watches(&clusterv1.ManagedCluster{}, clusterHandler{users{r.cached, front.Kind}}).
+		Watches(&clusterv1.ManagedCluster{}, clusterHandler{users{r.Cached, front.Kind}}).
 		Watches(&appsv1.ControllerRevision{}, handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), raw(front.Kind), handler.OnlyControllerOwner()))
 	if front.Fleet {
 		placed := handler.EnqueueRequestsFromMapFunc(r.toPlaced)
@@ -132,7 +131,7 @@ func (r *reconciler[T]) toReferring(ctx context.Context, o client.Object) []reco
 }
 
 func (r *reconciler[T]) wakes(ctx context.Context, index, namespace, value string) []reconcile.Request {
-	requests, err := (users{r.cached, r.Kind}).by(ctx, index, namespace, value)
+	requests, err := (users{r.Cached, r.Kind}).by(ctx, index, namespace, value)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "cannot tell whom a change concerns", "index", index, "namespace", namespace, "value", value)
 	}

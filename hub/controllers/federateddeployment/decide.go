@@ -261,7 +261,7 @@ func sameData(a, b []byte) bool {
 // spread brings a share to its cluster: a work is made, changed or left alone. What cannot be brought anywhere keeps
 // running as and where it runs. The works are the subset's.
 func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []work, s *share) {
-	name, trouble := place(s.at, s.subset, works, seen.clusters)
+	name, trouble := place(spotOf(obj, *s), s.subset, works, seen.clusters)
 	if trouble == nil {
 		s.cluster = name
 		trouble = inTheWay(obj, s.subset, name, seen.strangers[s.name()], works)

@@ -5,7 +5,8 @@ import "github.com/flotilla-project/flotilla/pkg/event"
 // Reasons of events that are no condition's.
 const (
 	reasonRemovingReplicas = "RemovingReplicas"
-	reasonWorkWritten      = "WorkWritten"
+	// ReasonWorkWritten: a work was made or changed.
+	ReasonWorkWritten = "WorkWritten"
 )
 
 // removing speaks before the deed, because it is the last moment to stop it.
@@ -16,5 +17,5 @@ func removing(r removal) event.Event {
 
 // written tells what a cluster was asked for.
 func written(c change) event.Event {
-	return event.Normal(reasonWorkWritten, "%s", c.why)
+	return event.Normal(ReasonWorkWritten, "%s", c.why)
 }

@@ -32,8 +32,8 @@ type Front[T client.Object] struct {
 	Out func(T, Outcome)
 	// Conditions of the object that become events when they change.
 	Conditions func(T) []metav1.Condition
-	// Events wraps what records events, and may rename them; nil records them as they are.
-	Events func(record.EventRecorder) record.EventRecorder
+	// Words wraps what records events, and may rename them; nil records them as they are.
+	Words func(record.EventRecorder) record.EventRecorder
 	// Fleet also serves what only FederatedDeployments have: Placements and references.
 	Fleet bool
 }
@@ -52,34 +52,51 @@ type Outcome struct {
 	Provisioned bool
 	// Err is why writing failed.
 	Err error
+	// At is when it was decided.
+	At time.Time
+}
+
+// Tools are what a round works with.
+type Tools struct {
+	// Cached has the objects undecoded, and the Indexes of the front.
+	Cached client.Reader
+	// Hub reads and writes everything else.
+	Hub client.Client
+	// Live asks the API server itself.
+	Live client.Reader
+	// Events records what happened.
+	Events record.EventRecorder
+	// Clock is now; nil is the real one.
+	Clock clock.PassiveClock
+}
+
+// Serve is the reconciler of a front, without a manager and without watches.
+func Serve[T client.Object](front Front[T], tools Tools) reconcile.Reconciler {
+	return &reconciler[T]{Front: front, Tools: tools}
 }
 
 // reconciler decodes one object and puts it through the loop.
 type reconciler[T client.Object] struct {
 	Front[T]
-	cached client.Reader
-	hub    client.Client
-	live   client.Reader
-	events record.EventRecorder
-	clock  clock.PassiveClock
-	shelf  *shelf
+	Tools
+	shelf *shelf
 }
 
 // Reconcile is one round.
 func (r *reconciler[T]) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	u := raw(r.Kind)
-	if err := r.cached.Get(ctx, request.NamespacedName, u); err != nil {
+	if err := r.Cached.Get(ctx, request.NamespacedName, u); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	obj, malformed := decode(u, r.New)
-	events := r.events
-	if r.Events != nil {
-		events = r.Events(events)
+	events := r.Tools.Events
+	if r.Words != nil {
+		events = r.Words(events)
 	}
-	inner := &steps{hub: r.hub, live: r.live, events: events, shelf: r.shelf, template: templateOf(u), malformed: malformed}
+	inner := &steps{hub: r.Hub, live: r.Live, events: events, shelf: r.shelf, template: templateOf(u), malformed: malformed}
 	round := loop.Loop[T, facts, Plan]{
 		Steps:  &fronted[T]{inner: inner, front: r.Front},
-		Client: undecoded{r.hub, r.Kind}, Events: events, Clock: r.clock,
+		Client: undecoded{r.Hub, r.Kind}, Events: events, Clock: r.Clock,
 	}
 	return round.ReconcileObject(ctx, obj)
 }
@@ -89,6 +106,7 @@ type fronted[T client.Object] struct {
 	inner *steps
 	front Front[T]
 	fed   *v1alpha1.FederatedDeployment
+	at    time.Time
 }
 
 // Finalizer keeps the object until its works are gone.
@@ -105,6 +123,7 @@ func (f *fronted[T]) Observe(ctx context.Context, obj T) (facts, error) {
 
 // Decide turns facts into a plan.
 func (f *fronted[T]) Decide(_ T, seen facts, now time.Time) Plan {
+	f.at = now
 	return f.inner.Decide(f.fed, seen, now)
 }
 
@@ -116,7 +135,7 @@ func (f *fronted[T]) Act(ctx context.Context, _ T, plan Plan) error {
 // Report writes down what was observed.
 func (f *fronted[T]) Report(obj T, seen facts, plan Plan, acted error) {
 	f.inner.Report(f.fed, seen, plan, acted)
-	out := Outcome{Object: f.fed, Readable: seen.malformed == nil, Err: acted}
+	out := Outcome{Object: f.fed, Readable: seen.malformed == nil, Err: acted, At: f.at}
 	for _, s := range plan.shares {
 		if out.Shares == nil {
 			out.Shares, out.Partitions = map[string]int32{}, map[string]int32{}

@@ -35,22 +35,27 @@ func keyOf(kind schema.GroupVersionKind, index string) string { return kind.Kind
 // anyCluster is the key of those that find their cluster by looking at all of them.
 const anyCluster = "*"
 
-type lookup struct {
-	of      client.Object
-	key     string
-	extract client.IndexerFunc
+// Index is one of a cache.
+type Index struct {
+	// Of objects of this type.
+	Of client.Object
+	// Key of the index.
+	Key string
+	// Extract finds the values of an object.
+	Extract client.IndexerFunc
 }
 
-// indexes are the field indexes that the controller of a kind looks things up by.
-func indexes(kind schema.GroupVersionKind, fleet bool) []lookup {
-	all := []lookup{
+// Indexes are those that the controller of a front looks things up by.
+func (f Front[T]) Indexes() []Index {
+	kind := f.Kind
+	all := []Index{
 		{&appsv1.ControllerRevision{}, keyOf(kind, byOwner), index.Owners},
 		{&workv1.ManifestWork{}, keyOf(kind, byOwner), makerUID},
 		{&workv1.ManifestWork{}, keyOf(kind, byName), namesTaken},
 		{raw(kind), keyOf(kind, byCluster), clustersUsed},
 	}
-	if fleet {
-		all = append(all, lookup{raw(kind), keyOf(kind, byPlacement), placementUsed}, lookup{raw(kind), keyOf(kind, byReference), referencesMade})
+	if f.Fleet {
+		all = append(all, Index{raw(kind), keyOf(kind, byPlacement), placementUsed}, Index{raw(kind), keyOf(kind, byReference), referencesMade})
 	}
 	return all
 }

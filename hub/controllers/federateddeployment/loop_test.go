@@ -57,11 +57,12 @@ func newHub(t *testing.T, objects ...client.Object) *hub {
 	h := &hub{t: t, recorder: record.NewFakeRecorder(100)}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.FederatedDeployment{}, &workv1.ManifestWork{}).WithInterceptorFuncs(h.counting())
-	for _, i := range indexes(gvk, true) {
-		builder = builder.WithIndex(i.of, i.key, i.extract)
+	for _, i := range itself().Indexes() {
+		builder = builder.WithIndex(i.Of, i.Key, i.Extract)
 	}
 	c := builder.Build()
-	h.reconciler = &reconciler[*v1alpha1.FederatedDeployment]{Front: itself(), shelf: &shelf{cached: c, live: c}, cached: c, hub: c, live: c, events: h.recorder, clock: clocktesting.NewFakePassiveClock(noon)}
+	h.reconciler = &reconciler[*v1alpha1.FederatedDeployment]{Front: itself(), shelf: &shelf{cached: c, live: c}, Tools: Tools{
+		Cached: c, Hub: c, Live: c, Events: h.recorder, Clock: clocktesting.NewFakePassiveClock(noon)}}
 	return h
 }
 
@@ -133,7 +134,7 @@ func (h *hub) rounds(n int) {
 func (h *hub) web() *v1alpha1.FederatedDeployment {
 	h.t.Helper()
 	obj := &v1alpha1.FederatedDeployment{}
-	if err := h.hub.Get(context.Background(), webKey, obj); err != nil {
+	if err := h.Hub.Get(context.Background(), webKey, obj); err != nil {
 		h.t.Fatal(err)
 	}
 	return obj
@@ -146,7 +147,7 @@ func (h *hub) change(edits ...edit) {
 		e(obj)
 	}
 	obj.Generation++
-	if err := h.hub.Update(context.Background(), obj); err != nil {
+	if err := h.Hub.Update(context.Background(), obj); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -154,7 +155,7 @@ func (h *hub) change(edits ...edit) {
 func (h *hub) works() []string {
 	h.t.Helper()
 	var all workv1.ManifestWorkList
-	if err := h.hub.List(context.Background(), &all); err != nil {
+	if err := h.Hub.List(context.Background(), &all); err != nil {
 		h.t.Fatal(err)
 	}
 	var names []string
@@ -265,16 +266,16 @@ func TestAConflictOverwritesNothing(t *testing.T) {
 func TestWritesSayWhatTheySaw(t *testing.T) {
 	h := started(t)
 	obj := h.web()
-	works, err := worksOf(context.Background(), h.hub, obj)
+	works, err := worksOf(context.Background(), h.Hub, obj)
 	if err != nil {
 		t.Fatal(err)
 	}
 	touched := works[0].live.DeepCopy()
 	touched.Annotations["touched"] = "yes"
-	if err := h.hub.Update(context.Background(), touched); err != nil {
+	if err := h.Hub.Update(context.Background(), touched); err != nil {
 		t.Fatal(err)
 	}
-	s := &steps{hub: h.hub, live: h.live, events: h.recorder}
+	s := &steps{hub: h.Hub, live: h.Live, events: h.recorder}
 	want := works[0].live.DeepCopy()
 	want.Spec.Workload.Manifests = nil
 	if err := s.writeWork(context.Background(), obj, change{live: works[0].live, want: want}); !apierrors.IsConflict(err) {
@@ -318,11 +319,11 @@ func TestDeletionGoesThroughTheWorks(t *testing.T) {
 		v1alpha1.LabelFederatedDeployment: "web", v1alpha1.LabelFederatedDeploymentNamespace: "shop",
 		v1alpha1.LabelFederatedDeploymentUID: "an-earlier-one", v1alpha1.LabelSubset: "a",
 	}}}
-	if err := h.hub.Create(context.Background(), stranger); err != nil {
+	if err := h.Hub.Create(context.Background(), stranger); err != nil {
 		t.Fatal(err)
 	}
 	h.hold("west/shop.web.c")
-	if err := h.hub.Delete(context.Background(), h.web()); err != nil {
+	if err := h.Hub.Delete(context.Background(), h.web()); err != nil {
 		t.Fatal(err)
 	}
 	h.rounds(2)
@@ -333,7 +334,7 @@ func TestDeletionGoesThroughTheWorks(t *testing.T) {
 	check(t, obj, condition.Ready, "False Removing: waiting for west to remove subset c")
 	h.release("west/shop.web.c")
 	h.rounds(1)
-	if err := h.hub.Get(context.Background(), webKey, &v1alpha1.FederatedDeployment{}); !apierrors.IsNotFound(err) {
+	if err := h.Hub.Get(context.Background(), webKey, &v1alpha1.FederatedDeployment{}); !apierrors.IsNotFound(err) {
 		t.Errorf("it is still there: %v", err)
 	}
 	if d := cmp.Diff([]string{"east/theirs"}, h.works()); d != "" {
@@ -351,8 +352,8 @@ func TestDeletionGoesThroughTheWorks(t *testing.T) {
 // A cache may not know what the leader before us wrote last.
 func TestTheLastLookIsNotAtTheCache(t *testing.T) {
 	h := started(t)
-	h.cached = h.hub
-	blind := interceptor.NewClient(h.hub.(client.WithWatch), interceptor.Funcs{
+	h.Cached = h.Hub
+	blind := interceptor.NewClient(h.Hub.(client.WithWatch), interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
 			if _, works := l.(*workv1.ManifestWorkList); works {
 				return nil // a cold cache
@@ -360,8 +361,8 @@ func TestTheLastLookIsNotAtTheCache(t *testing.T) {
 			return c.List(ctx, l, opts...)
 		},
 	})
-	h.hub = blind
-	if err := h.hub.Delete(context.Background(), h.web()); err != nil {
+	h.Hub = blind
+	if err := h.Hub.Delete(context.Background(), h.web()); err != nil {
 		t.Fatal(err)
 	}
 	h.fail = func(verb string, _ runtime.Object) error {
@@ -378,7 +379,7 @@ func TestTheLastLookIsNotAtTheCache(t *testing.T) {
 	h.rounds(1)
 	h.web()
 	h.rounds(1)
-	if err := h.hub.Get(context.Background(), webKey, &v1alpha1.FederatedDeployment{}); !apierrors.IsNotFound(err) {
+	if err := h.Hub.Get(context.Background(), webKey, &v1alpha1.FederatedDeployment{}); !apierrors.IsNotFound(err) {
 		t.Errorf("it is still there: %v", err)
 	}
 }
@@ -426,7 +427,7 @@ func TestOnlyChangesThatMatterWake(t *testing.T) {
 			after := east.DeepCopy()
 			tc.change(after)
 			q := newQueue()
-			clusterHandler{users{h.cached, gvk}}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
+			clusterHandler{users{h.Cached, gvk}}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
 			if d := cmp.Diff(tc.want, drain(q)); d != "" {
 				t.Error(d)
 			}
@@ -437,18 +438,18 @@ func TestOnlyChangesThatMatterWake(t *testing.T) {
 		q := newQueue()
 		after := east.DeepCopy()
 		after.Status.Conditions[0].Status = metav1.ConditionUnknown
-		clusterHandler{users{h.cached, gvk}}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
+		clusterHandler{users{h.Cached, gvk}}.Update(context.Background(), event.UpdateEvent{ObjectOld: east, ObjectNew: after}, q)
 		if d := cmp.Diff([]string{"named", "web"}, drain(q)); d != "" {
 			t.Error(d)
 		}
 	})
 	t.Run("what is there at the start wakes nobody twice", func(t *testing.T) {
 		q := newQueue()
-		clusterHandler{users{h.cached, gvk}}.Create(context.Background(), event.CreateEvent{Object: east, IsInInitialList: true}, q)
+		clusterHandler{users{h.Cached, gvk}}.Create(context.Background(), event.CreateEvent{Object: east, IsInInitialList: true}, q)
 		if got := drain(q); got != nil {
 			t.Errorf("woke %v", got)
 		}
-		clusterHandler{users{h.cached, gvk}}.Delete(context.Background(), event.DeleteEvent{Object: east}, q)
+		clusterHandler{users{h.Cached, gvk}}.Delete(context.Background(), event.DeleteEvent{Object: east}, q)
 		if d := cmp.Diff([]string{"named", "web"}, drain(q)); d != "" {
 			t.Error(d)
 		}
@@ -497,11 +498,11 @@ func (h *hub) finalizers(work string, finalizers []string) {
 	h.t.Helper()
 	namespace, name, _ := strings.Cut(work, "/")
 	w := &workv1.ManifestWork{}
-	if err := h.hub.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, w); err != nil {
+	if err := h.Hub.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, w); err != nil {
 		h.t.Fatal(err)
 	}
 	w.Finalizers = finalizers
-	if err := h.hub.Update(context.Background(), w); err != nil {
+	if err := h.Hub.Update(context.Background(), w); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -519,7 +520,7 @@ func TestAMalformedObjectIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	obj, malformed := decode(u, empty)
-	s := &steps{hub: h.hub, live: h.live, malformed: malformed}
+	s := &steps{hub: h.Hub, live: h.Live, malformed: malformed}
 	seen, err := s.Observe(context.Background(), obj)
 	if err != nil {
 		t.Fatal(err)
@@ -540,14 +541,14 @@ func TestARevisionThatIsThereAlreadyServes(t *testing.T) {
 	h := newHub(t)
 	obj := web()
 	plan := decide(obj, blank(obj))
-	s := &steps{hub: h.hub, live: h.live}
+	s := &steps{hub: h.Hub, live: h.Live}
 	for range 2 {
 		if err := s.keepRevision(context.Background(), plan); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var all appsv1.ControllerRevisionList
-	if err := h.hub.List(context.Background(), &all); err != nil || len(all.Items) != 1 {
+	if err := h.Hub.List(context.Background(), &all); err != nil || len(all.Items) != 1 {
 		t.Errorf("%d revisions, %v", len(all.Items), err)
 	}
 }
@@ -565,11 +566,11 @@ func TestHistoryOnTheHub(t *testing.T) {
 		t.Errorf("wrote %v, %v", writes, err)
 	}
 	again := &appsv1.ControllerRevision{}
-	if err := h.hub.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: first}, again); err != nil || again.Revision != 3 {
+	if err := h.Hub.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: first}, again); err != nil || again.Revision != 3 {
 		t.Errorf("revision %s has number %d, %v", first, again.Revision, err)
 	}
 	h.rounds(2) // works and status speak of the first again, so nobody needs the second
-	err = h.hub.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: second}, again)
+	err = h.Hub.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: second}, again)
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("revision %s is still there: %v", second, err)
 	}

@@ -230,7 +230,7 @@ func TestDecisionsThatVanishRemoveNothing(t *testing.T) {
 	}
 	h.fail = nil
 	for _, gone := range everywhere(2) {
-		if err := h.hub.Delete(context.Background(), gone); err != nil {
+		if err := h.Hub.Delete(context.Background(), gone); err != nil {
 			t.Fatal(err)
 		}
 		h.rounds(2)

@@ -79,7 +79,7 @@ func TestEveryReferenceOfAPodIsFound(t *testing.T) {
 func carriedBy(t *testing.T, h *hub, namespace, name string) *workv1.ManifestWork {
 	t.Helper()
 	w := &workv1.ManifestWork{}
-	if err := h.hub.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, w); err != nil {
+	if err := h.Hub.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, w); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -109,7 +109,7 @@ func TestReferencesTravelBeforeTheWorkload(t *testing.T) {
 		t.Errorf("a second round wrote %v, %v", writes, err)
 	}
 	blue := settings("blue")
-	if err := h.hub.Update(context.Background(), blue); err != nil {
+	if err := h.Hub.Update(context.Background(), blue); err != nil {
 		t.Fatal(err)
 	}
 	blue.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
@@ -126,7 +126,7 @@ func TestAReferenceThatIsMissing(t *testing.T) {
 	h := newHub(t, referring(), settings("red"), secret("key"), member("east", "a,b"), member("west", "c"))
 	h.rounds(1)
 	before := carriedBy(t, h, "west", "shop.web.c")
-	if err := h.hub.Delete(context.Background(), secret("key")); err != nil {
+	if err := h.Hub.Delete(context.Background(), secret("key")); err != nil {
 		t.Fatal(err)
 	}
 	h.rounds(2)
@@ -137,7 +137,7 @@ func TestAReferenceThatIsMissing(t *testing.T) {
 	if c == nil || c.Reason != v1alpha1.ReasonReferenceMissing || !strings.Contains(c.Message, `Secret shop/key, which the template refers to, is not there; create it on the hub`) {
 		t.Errorf("stalled is %+v", c)
 	}
-	if err := h.hub.Create(context.Background(), secret("key")); err != nil {
+	if err := h.Hub.Create(context.Background(), secret("key")); err != nil {
 		t.Fatal(err)
 	}
 	h.rounds(1)
@@ -188,7 +188,7 @@ func stalled(h *hub) string {
 func TestAReadOfReferencesThatFails(t *testing.T) {
 	h := newHub(t, referring(), settings("red"), secret("key"), member("east", "a,b"), member("west", "c"))
 	h.rounds(1)
-	h.shelf = &shelf{cached: h.hub, live: failingReader{h.hub}}
+	h.shelf = &shelf{cached: h.Hub, live: failingReader{h.Hub}}
 	h.change(image("web:v2"))
 	if writes, err := h.round(); err == nil || len(writes) > 0 || strings.Contains(err.Error(), "hush") {
 		t.Errorf("wrote %v, %v", writes, err)

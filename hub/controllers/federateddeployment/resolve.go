@@ -16,6 +16,18 @@ import (
 // namedClusters is how many clusters a message names before it counts.
 const namedClusters = 5
 
+// spot is where an object speaks of a subset, where of the subset's cluster, and how it would name or choose that.
+type spot struct{ path, cluster, name, choose string }
+
+func spotOf(obj *v1alpha1.FederatedDeployment, s share) spot {
+	if originOf(obj).gvk == united {
+		key := v1alpha1.AnnotationSubsetCluster + s.name()
+		set := "set annotation " + key
+		return spot{s.at, fmt.Sprintf("metadata.annotations[%s]", key), set, set + " to a cluster"}
+	}
+	return spot{s.at, s.at + ".cluster", "set cluster", "set cluster or clusterSelector"}
+}
+
 // choiceOf says how a subset asks for its cluster. A subset that has a work stays in its cluster while it asks the same
 // way: what a member says of itself later neither draws a workload to it nor drives one away.
 func choiceOf(s v1alpha1.Subset) string {
@@ -29,7 +41,7 @@ func choiceOf(s v1alpha1.Subset) string {
 }
 
 // place finds the one cluster that a subset lives in, or says why there is none. The works are the subset's.
-func place(at string, s v1alpha1.Subset, works []work, clusters map[string]cluster) (string, *problem) {
+func place(at spot, s v1alpha1.Subset, works []work, clusters map[string]cluster) (string, *problem) {
 	name, problem := s.Cluster, (*problem)(nil)
 	if name == "" {
 		name = settled(s, works)
@@ -61,28 +73,29 @@ func settled(s v1alpha1.Subset, works []work) string {
 	return newest.cluster()
 }
 
-func usable(at string, s v1alpha1.Subset, name string, clusters map[string]cluster) *problem {
+func usable(at spot, s v1alpha1.Subset, name string, clusters map[string]cluster) *problem {
 	c, known := clusters[name]
+	path := at.path
 	if s.Cluster != "" {
-		at += ".cluster"
+		path = at.cluster
 	}
 	switch {
 	case !known:
-		return unresolved(s, "%s: %q is no ManagedCluster; register it, or name another cluster for subset %q", at, name, s.Name)
+		return unresolved(s, "%s: %q is no ManagedCluster; register it, or name another cluster for subset %q", path, name, s.Name)
 	case !c.accepted:
-		return unresolved(s, "%s: cluster %q is not accepted; accept it (kubectl flotilla accept %s), or name another cluster for subset %q", at, name, name, s.Name)
+		return unresolved(s, "%s: cluster %q is not accepted; accept it (kubectl flotilla accept %s), or name another cluster for subset %q", path, name, name, s.Name)
 	case c.leaving:
-		return unresolved(s, "%s: cluster %q is being removed; name another cluster for subset %q", at, name, s.Name)
+		return unresolved(s, "%s: cluster %q is being removed; name another cluster for subset %q", path, name, s.Name)
 	}
 	return nil
 }
 
 // search looks for the one accepted cluster that a selector, or the zones and regions of the term, ask for.
-func search(at string, s v1alpha1.Subset, clusters map[string]cluster) (string, *problem) {
+func search(at spot, s v1alpha1.Subset, clusters map[string]cluster) (string, *problem) {
 	match, wanted, remedy := matcher(s)
 	if match == nil {
-		return "", unresolved(s, "%s: subset %q names no cluster, and its nodeSelectorTerm asks for no zone or region (operator In) to find one by; set cluster or clusterSelector",
-			at, s.Name)
+		return "", unresolved(s, "%s: subset %q names no cluster, and its nodeSelectorTerm asks for no zone or region (operator In) to find one by; %s",
+			at.path, s.Name, at.choose)
 	}
 	var accepted, matching []string
 	for _, name := range slices.Sorted(maps.Keys(clusters)) {
@@ -99,9 +112,9 @@ func search(at string, s v1alpha1.Subset, clusters map[string]cluster) (string, 
 	case 1:
 		return matching[0], nil
 	case 0:
-		return "", unresolved(s, "%s: no accepted cluster has %s, which subset %q asks for (accepted: %s); %s", at, wanted, s.Name, list(accepted), remedy)
+		return "", unresolved(s, "%s: no accepted cluster has %s, which subset %q asks for (accepted: %s); %s, or %s", at.path, wanted, s.Name, list(accepted), remedy, at.name)
 	}
-	return "", unresolved(s, "%s: %d clusters have %s, which subset %q asks for: %s; set cluster to the one that is meant", at, len(matching), wanted, s.Name, list(matching))
+	return "", unresolved(s, "%s: %d clusters have %s, which subset %q asks for: %s; %s to the one that is meant", at.path, len(matching), wanted, s.Name, list(matching), at.name)
 }
 
 // matcher is nil when the subset gives nothing to go by.
@@ -112,7 +125,7 @@ func matcher(s v1alpha1.Subset) (match func(cluster) bool, wanted, remedy string
 			return nil, "", ""
 		}
 		return func(c cluster) bool { return selector.Matches(labels.Set(c.labels)) },
-			fmt.Sprintf("labels %q", metav1.FormatLabelSelector(s.ClusterSelector)), "label one, change clusterSelector, or set cluster"
+			fmt.Sprintf("labels %q", metav1.FormatLabelSelector(s.ClusterSelector)), "label one, change clusterSelector"
 	}
 	zones, regions := asked(s.NodeSelectorTerm, corev1.LabelTopologyZone), asked(s.NodeSelectorTerm, corev1.LabelTopologyRegion)
 	if len(zones)+len(regions) == 0 {
@@ -126,7 +139,7 @@ func matcher(s v1alpha1.Subset) (match func(cluster) bool, wanted, remedy string
 		what = append(what, "region "+strings.Join(values, " or "))
 	}
 	return func(c cluster) bool { return within(c.zones, zones) && within(c.regions, regions) },
-		strings.Join(what, " and "), "wait for its agent to report such nodes, or set cluster"
+		strings.Join(what, " and "), "wait for its agent to report such nodes"
 }
 
 // asked are the values of each requirement that the label be one of them.

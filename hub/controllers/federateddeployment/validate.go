@@ -45,7 +45,7 @@ func validateNames(obj *v1alpha1.FederatedDeployment) field.ErrorList {
 	for i, s := range obj.Spec.Topology.Subsets {
 		if name := workloadName(obj.Name, s.Name); len(name) > longest {
 			errs = append(errs, field.Invalid(field.NewPath("spec", "topology", "subsets").Index(i).Child("name"), s.Name, fmt.Sprintf(
-				"makes the workload %q, which has %d characters; use a shorter name, at most %d together with the FederatedDeployment's", name, len(name), longest)))
+				"makes the workload %q, which has %d characters; use a shorter name, at most %d together with the %s's", name, len(name), longest, originOf(obj).gvk.Kind)))
 		}
 	}
 	return errs
