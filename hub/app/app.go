@@ -78,10 +78,13 @@ func Scheme() (*runtime.Scheme, error) {
 }
 
 // watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.
-func watched() map[client.Object]cache.ByObject {
-	return map[client.Object]cache.ByObject{
-		&coordinationv1.Lease{}: {Field: fields.OneTermEqualSelector("metadata.name", "managed-cluster-lease")},
+func watched() (map[client.Object]cache.ByObject, error) {
+	all, err := join.Watched()
+	if err != nil {
+		return nil, err
 	}
+	all[&coordinationv1.Lease{}] = cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", "managed-cluster-lease")}
+	return all, nil
 }
 
 // Run is the hub, until ctx ends.
@@ -94,7 +97,9 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	o.Manager.Watch = watched()
+	if o.Manager.Watch, err = watched(); err != nil {
+		return err
+	}
 	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-hub", o.Manager)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
+	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,6 +32,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/controllers/join"
 	"github.com/flotilla-project/flotilla/pkg/manager"
 	"github.com/flotilla-project/flotilla/test/fleet"
 )
@@ -46,7 +48,7 @@ var installed sync.Once
 func scheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, appsv1alpha1.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}
@@ -159,8 +161,12 @@ func objectsIn(t testing.TB, file string) (all []*unstructured.Unstructured) {
 // run runs controllers under the hub's own service account until the test ends.
 func (s server) run(t testing.TB, register ...func(ctrl.Manager) error) {
 	t.Helper()
+	watched, err := join.Watched()
+	if err != nil {
+		t.Fatal(err)
+	}
 	m, err := manager.New(s.serviceAccount(t, "flotilla-system", "hub"), scheme(t), logr.Discard(), "flotilla-hub-test", manager.Options{
-		MetricsAddr: "0", HealthProbeAddr: "0", QPS: 500, Burst: 500, CacheSyncTimeout: time.Minute,
+		MetricsAddr: "0", HealthProbeAddr: "0", QPS: 500, Burst: 500, CacheSyncTimeout: time.Minute, Watch: watched,
 	})
 	if err != nil {
 		t.Fatal(err)

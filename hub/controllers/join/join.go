@@ -10,7 +10,13 @@ import (
 	"errors"
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
@@ -29,6 +35,20 @@ type Options struct {
 	// ResourceCleanup removes the works of a cluster that is deleted, and with them its workloads. Without it the
 	// deletion waits until people have removed them. OCM-7.2
 	ResourceCleanup bool
+}
+
+// Watched narrows what the hub's cache holds of kinds that clusters have by the thousand: RBAC objects made here, and
+// certificate requests of members and their add-ons. Whoever reads others of these kinds reads past the cache.
+func Watched() (map[client.Object]cache.ByObject, error) {
+	member, err := labels.NewRequirement(clusterv1.ClusterNameLabelKey, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("select certificate requests: %w", err)
+	}
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{acceptance.ManagedByLabel: acceptance.ManagedBy})}
+	return map[client.Object]cache.ByObject{
+		&rbacv1.ClusterRole{}: ours, &rbacv1.ClusterRoleBinding{}: ours, &rbacv1.RoleBinding{}: ours,
+		&certificatesv1.CertificateSigningRequest{}: {Label: labels.NewSelector().Add(*member)},
+	}, nil
 }
 
 // Register adds the controllers to the manager.

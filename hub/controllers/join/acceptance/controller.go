@@ -35,8 +35,9 @@ const fieldOwner = client.FieldOwner("flotilla-hub-join")
 type Steps struct {
 	// Hub reads from the cache and writes.
 	Hub client.Client
-	// Live reads past the cache before a right is taken away.
-	Live client.Reader
+	// Live reads past the cache before a right is taken away, and takes it: the cache holds only what is labelled as
+	// made here, and another hub's objects have the same names.
+	Live client.Client
 	// Auto accepts clusters that join for the first time.
 	Auto bool
 }
@@ -44,9 +45,13 @@ type Steps struct {
 // Observe reads what the hub has for the cluster.
 func (s *Steps) Observe(ctx context.Context, cluster *clusterv1.ManagedCluster) (facts, error) {
 	seen := facts{have: map[ref]client.Object{}}
+	var from client.Reader = s.Hub
+	if loses(cluster) {
+		from = s.Live
+	}
 	for _, want := range wanted(cluster.Name) {
 		have := want.DeepCopyObject().(client.Object)
-		err := s.Hub.Get(ctx, client.ObjectKeyFromObject(want), have)
+		err := from.Get(ctx, client.ObjectKeyFromObject(want), have)
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -65,6 +70,13 @@ func (s *Steps) Observe(ctx context.Context, cluster *clusterv1.ManagedCluster) 
 		seen.last, err = s.isLast(ctx, cluster)
 	}
 	return seen, err
+}
+
+// loses says whether rights are about to be taken from the cluster.
+func loses(cluster *clusterv1.ManagedCluster) bool {
+	held := controllerutil.ContainsFinalizer(cluster, clusterv1.ManagedClusterFinalizer)
+	return held && (!cluster.DeletionTimestamp.IsZero() ||
+		!cluster.Spec.HubAcceptsClient && !meta.IsStatusConditionFalse(cluster.Status.Conditions, clusterv1.ManagedClusterConditionHubAccepted))
 }
 
 // worksIn says whether the namespace holds any ManifestWork. "None" is believed only when the API server says so.
@@ -185,7 +197,7 @@ func applyConfiguration(o client.Object) (runtime.ApplyConfiguration, error) {
 func (s *Steps) remove(ctx context.Context, seen client.Object) error {
 	freed := seen.DeepCopyObject().(client.Object)
 	if controllerutil.RemoveFinalizer(freed, WorkFinalizer) {
-		err := s.Hub.Patch(ctx, freed, client.MergeFromWithOptions(seen, client.MergeFromWithOptimisticLock{}))
+		err := s.Live.Patch(ctx, freed, client.MergeFromWithOptions(seen, client.MergeFromWithOptimisticLock{}))
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("release %s %s: %w", refOf(seen).kind, seen.GetName(), err)
 		}
@@ -193,7 +205,7 @@ func (s *Steps) remove(ctx context.Context, seen client.Object) error {
 	if leaving(seen) {
 		return nil
 	}
-	err := s.Hub.Delete(ctx, freed, client.Preconditions{UID: new(freed.GetUID()), ResourceVersion: new(freed.GetResourceVersion())})
+	err := s.Live.Delete(ctx, freed, client.Preconditions{UID: new(freed.GetUID()), ResourceVersion: new(freed.GetResourceVersion())})
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete %s %s: %w", refOf(seen).kind, seen.GetName(), err)
 	}

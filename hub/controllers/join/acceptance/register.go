@@ -21,7 +21,7 @@ import (
 )
 
 // Register adds the controller. The live client has no cache; auto accepts clusters that join for the first time.
-func Register(m ctrl.Manager, live client.Reader, auto bool) error {
+func Register(m ctrl.Manager, live client.Client, auto bool) error {
 	l := &loop.Loop[*clusterv1.ManagedCluster, facts, plan]{
 		Steps:  &Steps{Hub: m.GetClient(), Live: live, Auto: auto},
 		Client: m.GetClient(),

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 const (
@@ -84,7 +86,11 @@ func Subject(request []byte) (pkix.Name, error) {
 // Reserved says why a cluster cannot have this name, or nothing when it can. The hub gives a cluster rights in the
 // namespace of its name, and a group of its name.
 func Reserved(cluster string) string {
+	problems := validation.IsDNS1123Label(cluster)
 	switch {
+	case len(problems) > 0: // OCM-2.1
+		return fmt.Sprintf("a cluster cannot be called %q (%d characters), because its namespace on the hub could not be: %s; join it under another name",
+			cluster, len(cluster), strings.Join(problems, "; "))
 	case strings.HasPrefix(cluster, "kube-"), cluster == "default", cluster == "flotilla-system",
 		strings.HasPrefix(cluster, "open-cluster-management"):
 		return fmt.Sprintf("a cluster cannot be called %q like a system namespace: its agent would get rights there; join it under another name", cluster)

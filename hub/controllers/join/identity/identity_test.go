@@ -90,8 +90,10 @@ func TestSubjectRefusesWhatIsNoCertificateRequest(t *testing.T) {
 	}
 }
 
+// OCM-2.1: a name has to do for a namespace.
 func TestReservedNames(t *testing.T) {
 	for cluster, want := range map[string]bool{
+		strings.Repeat("a", 63): false, strings.Repeat("a", 64): true, "with.dots": true, "Upper": true, "-": true, "": true,
 		"kube-system": true, "kube-anything": true, "default": true, "flotilla-system": true,
 		"open-cluster-management": true, "open-cluster-management-hub": true, "managed-clusters": true,
 		"east": false, "kubernetes": false, "flotilla-east": false, "default-2": false,
