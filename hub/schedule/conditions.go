@@ -35,8 +35,8 @@ const (
 	ReasonNoWarning = "NoWarning"
 )
 
-// leftOutBytes is how long the message of ConditionLeftOut may get.
-const leftOutBytes = 1024
+// leftOutBytes is how long the message of ConditionLeftOut may get; it is the note of an event too, which ends at 1024.
+const leftOutBytes = 1000
 
 // Conditions are what the placement's status says about a result.
 func (r *Result) Conditions() []metav1.Condition {

@@ -152,7 +152,7 @@ func TestSummary(t *testing.T) {
 	for i := range 100 {
 		left = append(left, Refusal{fmt.Sprint("c", i), &Verdict{StagePredicate, strings.Repeat("x", 90) + fmt.Sprint(i)}})
 	}
-	if text := Summary(left); len(text) > 1100 || !strings.HasSuffix(text, "; and 90 more reasons") {
+	if text := Summary(left); len(text) > 1024 || !strings.HasSuffix(text, "; and 91 more reasons") {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}
 	if c := (&Result{}).Conditions()[2]; c.Status != "False" || c.Reason != ReasonNoneLeft {

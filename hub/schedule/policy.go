@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 )
 
@@ -75,7 +76,12 @@ type groupRule struct {
 }
 
 // compile checks a spec. What it finds wrong, only a change of the placement can help.
-func compile(spec *clusterv1beta1.PlacementSpec) (*policy, *Problem) {
+func compile(placement *clusterv1beta1.Placement) (*policy, *Problem) {
+	if n := len(placement.Name); n > validation.LabelValueMaxLength { // OCM-17: its decisions carry it as a label
+		return nil, misconfigured(pluginName, "the name has %d characters, decisions can be labelled with %d at most; make a placement with a shorter name",
+			n, validation.LabelValueMaxLength)
+	}
+	spec := &placement.Spec
 	p := &policy{
 		tolerations: spec.Tolerations, spread: spec.SpreadPolicy.SpreadConstraints,
 		perGroup:  spec.DecisionStrategy.GroupStrategy.ClustersPerDecisionGroup,

@@ -103,7 +103,7 @@ func Schedule(f Facts, now time.Time) Result {
 	}
 	candidates := r.candidates()
 	var problem *Problem
-	if r.policy, problem = compile(&f.Placement.Spec); problem == nil {
+	if r.policy, problem = compile(f.Placement); problem == nil {
 		problem = r.decide(candidates)
 	}
 	if problem != nil {

@@ -485,3 +485,16 @@ func TestABindingThatIsGoneIsGoneForMisconfiguredPlacementsToo(t *testing.T) {
 		t.Errorf("%v keeps %v, %v", r.Problem, r.Keep, r.Conditions()[0])
 	}
 }
+
+// OCM-17.1: a longer name makes no valid label.
+func TestANameThatIsTooLongIsMisconfigured(t *testing.T) {
+	p := policyOf()
+	p.Name = strings.Repeat("x", 63)
+	if r := Schedule(facts(p, fleet(cluster("east"))), noon); r.Problem != nil {
+		t.Error(r.Problem)
+	}
+	p.Name += "x"
+	if r := Schedule(facts(p, fleet(cluster("east"))), noon); r.Problem == nil || !strings.HasPrefix(r.Problem.Error(), "Name:the name has 64 characters") {
+		t.Error(r.Problem)
+	}
+}
