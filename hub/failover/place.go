@@ -6,8 +6,11 @@ func (r *round) place() {
 	if r.moving {
 		r.present()
 	}
-	if r.moving && r.hold == "" {
-		r.withdraw(r.standing() - r.most)
+	switch surplus := r.standing() - r.most; {
+	case !r.moving || r.hold != "":
+	case surplus > 0:
+		r.withdraw(surplus)
+	default:
 		r.plan.Missing = r.add(r.least-r.standing(), 0)
 		r.moveOn()
 	}

@@ -53,8 +53,12 @@ func (r *round) rest() {
 }
 
 // pause stops everything where it is. A template that changes while paused goes nowhere yet.
+// Nor does a wave count as healthy that was not all the while.
 func (r *round) pause() {
 	r.freeze()
+	if r.fresh(r.look()) {
+		r.state.HealthySince = time.Time{}
+	}
 	if r.state.Phase != Failed {
 		r.state.Phase = Paused
 		r.say("%s: paused by spec.updateStrategy.paused; unset it to go on", r.title())
@@ -67,7 +71,7 @@ func (r *round) advance() {
 	r.wakeUp()
 	for r.pass() {
 		r.state.Wave++
-		r.state.WaveStarted, r.state.HealthySince = r.now, time.Time{}
+		r.state.WaveStarted, r.state.HealthySince = wholeSecond(r.now), time.Time{}
 		r.raise(r.percent, r.wave())
 	}
 	switch r.state.Phase {
@@ -86,9 +90,9 @@ func (r *round) advance() {
 func (r *round) wakeUp() {
 	switch {
 	case r.state.Phase == Failed:
-		r.state.WaveStarted, r.state.HealthySince, r.state.Failed = r.now, time.Time{}, nil
+		r.state.WaveStarted, r.state.HealthySince, r.state.Failed = wholeSecond(r.now), time.Time{}, nil
 	case r.state.Phase == Paused && r.state.HealthySince.IsZero():
-		r.state.WaveStarted = r.now
+		r.state.WaveStarted = wholeSecond(r.now)
 	}
 }
 
@@ -112,7 +116,7 @@ func (r *round) pass() bool {
 		return false
 	}
 	if r.state.HealthySince.IsZero() {
-		r.state.HealthySince = r.now
+		r.state.HealthySince = wholeSecond(r.now)
 	}
 	return r.soaked() && r.letGo() && r.told() && r.next()
 }
@@ -171,7 +175,7 @@ func (r *round) complete() {
 
 // fail ends the update.
 func (r *round) fail(j judgement, budget int) {
-	r.clock = func(t time.Time) string { return " for " + r.now.Sub(t).String() } // this message stays
+	r.clock = func(t time.Time) string { return " for " + r.now.Sub(t).Truncate(time.Second).String() } // this message stays
 	reason := fmt.Sprintf("%s failed: %s; maxFailures allows %d of %d subsets to fail", r.title(), r.tell(j.failed), budget, len(r.Subsets))
 	r.state.HealthySince = time.Time{}
 	if r.Strategy.OnFailure == Pause {

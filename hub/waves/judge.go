@@ -19,7 +19,7 @@ type judgement struct {
 func (r *round) judge() judgement {
 	j := r.look()
 	if !r.state.HealthySince.IsZero() && r.fresh(j) {
-		r.state.WaveStarted, r.state.HealthySince = r.now, time.Time{}
+		r.state.WaveStarted, r.state.HealthySince = wholeSecond(r.now), time.Time{}
 		j = r.look()
 	}
 	r.state.Failed = nil

@@ -186,7 +186,7 @@ type round struct {
 
 func newRound(in Input, now time.Time) *round {
 	r := &round{
-		Input: in, now: wholeSecond(now), state: in.State,
+		Input: in, now: now, state: in.State,
 		percent: make([]int32, len(in.Subsets)), place: make(map[string]int, len(in.Subsets)),
 		targets: make([]Target, 0, len(in.Subsets)), clock: since,
 	}
@@ -195,7 +195,7 @@ func newRound(in Input, now time.Time) *round {
 	}
 	r.waves = r.allWaves()
 	if in.State.Revision != in.Update {
-		r.state = State{Revision: in.Update, Stable: r.stable(), Phase: Progressing, Wave: 1, WaveStarted: r.now}
+		r.state = State{Revision: in.Update, Stable: r.stable(), Phase: Progressing, Wave: 1, WaveStarted: wholeSecond(now)}
 	}
 	r.state.Waves = int32(len(r.waves))
 	r.state.Wave = min(max(r.state.Wave, 1), r.state.Waves)
