@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1alpha1 "open-cluster-management.io/api/cluster/v1alpha1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -22,6 +23,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/federateddeployment"
 	"github.com/flotilla-project/flotilla/hub/controllers/health"
 	"github.com/flotilla-project/flotilla/hub/controllers/join"
+	"github.com/flotilla-project/flotilla/hub/controllers/placement"
 	"github.com/flotilla-project/flotilla/hub/controllers/uniteddeployment"
 	"github.com/flotilla-project/flotilla/hub/controllers/workset"
 	"github.com/flotilla-project/flotilla/hub/controllers/workttl"
@@ -45,6 +47,7 @@ var controllers = []struct {
 	{"clusterset", func(m ctrl.Manager, o *Options) error {
 		return clusterset.Register(m, clusterset.Options{StockSets: o.gates.Enabled(DefaultClusterSet)})
 	}},
+	{"placement", func(m ctrl.Manager, _ *Options) error { return placement.Register(m, placement.Options{}) }},
 	{workset.Name, func(m ctrl.Manager, o *Options) error {
 		if !o.gates.Enabled(ManifestWorkReplicaSet) {
 			return nil
@@ -74,7 +77,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the hub reads or writes.
 func Scheme() (*runtime.Scheme, error) {
-	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, appsv1alpha1.AddToScheme)
+	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, appsv1alpha1.AddToScheme)
 }
 
 // watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.
