@@ -27,6 +27,12 @@ const DefaultClusterSet featuregate.Feature = "DefaultClusterSet"
 // reads both in every namespace, for which the ClusterRole flotilla:hub:references has to be bound.
 const PropagateReferences featuregate.Feature = "PropagateReferences"
 
+// ManifestWorkReplicaSet serves ManifestWorkReplicaSets (OCM-18). OCM has it off.
+const ManifestWorkReplicaSet featuregate.Feature = "ManifestWorkReplicaSet"
+
+// CleanUpCompletedManifestWork deletes completed works whose time to live is over (OCM-13.4).
+const CleanUpCompletedManifestWork featuregate.Feature = "CleanUpCompletedManifestWork"
+
 // Options are the flags of the hub.
 type Options struct {
 	// Kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses.
@@ -47,11 +53,13 @@ type Options struct {
 func NewOptions() (*Options, error) {
 	gates := featuregate.NewFeatureGate()
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
-		ManagedClusterAutoApproval: {Default: false, PreRelease: featuregate.Alpha},
-		DefaultClusterSet:          {Default: true, PreRelease: featuregate.Beta},
-		ResourceCleanup:            {Default: false, PreRelease: featuregate.Beta},
-		NilExecutorValidating:      {Default: false, PreRelease: featuregate.Alpha},
-		PropagateReferences:        {Default: false, PreRelease: featuregate.Alpha},
+		ManagedClusterAutoApproval:   {Default: false, PreRelease: featuregate.Alpha},
+		DefaultClusterSet:            {Default: true, PreRelease: featuregate.Beta},
+		ResourceCleanup:              {Default: false, PreRelease: featuregate.Beta},
+		NilExecutorValidating:        {Default: false, PreRelease: featuregate.Alpha},
+		PropagateReferences:          {Default: false, PreRelease: featuregate.Alpha},
+		ManifestWorkReplicaSet:       {Default: true, PreRelease: featuregate.Beta},
+		CleanUpCompletedManifestWork: {Default: false, PreRelease: featuregate.Alpha},
 	})
 	return &Options{
 		Controllers: []string{"*"},
