@@ -3,7 +3,9 @@ package failover
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,14 @@ func (w *world) say(format string, args ...any) {
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	w.t.Fatalf("seed %d, %+v: %s\n%s", w.seed, *w.policy, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+}
+
+// seeds is how many seeds a story is told with. FLOTILLA_TEST_SEEDS multiplies it, for a long look after a change.
+func seeds(n int64) int64 {
+	if times, err := strconv.ParseInt(os.Getenv("FLOTILLA_TEST_SEEDS"), 10, 64); err == nil {
+		return n * times
+	}
+	return n
 }
 
 // happen lets users, networks and nodes do what they do.

@@ -230,7 +230,7 @@ func (w *world) checkEnd() {
 
 func TestUpdatesKeepTheirPromises(t *testing.T) {
 	phases := map[Phase]int{}
-	for seed := range int64(2000) {
+	for seed := range seeds(300) {
 		w := newWorld(t, seed, 1+int(seed%7))
 		for range 300 {
 			w.happen()
@@ -250,7 +250,7 @@ func TestUpdatesKeepTheirPromises(t *testing.T) {
 // A revision that comes up nowhere goes no further than the first wave that updates anything, and everybody is on the
 // stable one in the end.
 func TestABrokenRevisionStopsInItsFirstWave(t *testing.T) {
-	for seed := range int64(1000) {
+	for seed := range seeds(150) {
 		w := newWorld(t, seed, 2+int(seed%6))
 		w.trouble = 0
 		w.update, w.strategy.OnFailure, w.strategy.MaxFailures = w.fresh(), Rollback, intstr.FromInt(0)
@@ -287,7 +287,7 @@ func TestABrokenRevisionStopsInItsFirstWave(t *testing.T) {
 
 // A good revision reaches everybody although clusters come and go, when as many may be silent.
 func TestSilentClustersBlockNobody(t *testing.T) {
-	for seed := range int64(500) {
+	for seed := range seeds(60) {
 		w := newWorld(t, seed, 4)
 		w.trouble, w.strategy = 0, Strategy{Deadline: 10 * time.Minute, MaxFailures: intstr.FromInt(1)}
 		w.update = w.fresh()

@@ -3,8 +3,10 @@ package waves
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,14 @@ func (w *world) say(format string, args ...any) {
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	w.t.Fatalf("seed %d: %s\n%s", w.seed, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+}
+
+// seeds is how many seeds a story is told with. FLOTILLA_TEST_SEEDS multiplies it, for a long look after a change.
+func seeds(n int64) int64 {
+	if times, err := strconv.ParseInt(os.Getenv("FLOTILLA_TEST_SEEDS"), 10, 64); err == nil {
+		return n * times
+	}
+	return n
 }
 
 // happen lets users and networks do what they do.
