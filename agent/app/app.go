@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
+	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
 	"github.com/flotilla-project/flotilla/agent/link"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 	"github.com/flotilla-project/flotilla/pkg/index"
@@ -34,6 +35,7 @@ var controllers = []struct {
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 		})
 	}},
+	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
 }
 
 // registerLink does nothing for an agent that has no hub: it runs its own cluster all the same.
