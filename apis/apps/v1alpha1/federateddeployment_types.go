@@ -523,6 +523,11 @@ type RolloutStatus struct {
 	// Resumed is the last wave that somebody let go on.
 	// +optional
 	Resumed int32 `json:"resumed,omitempty"`
+	// FailedSubsets count as failed until they are healthy.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	FailedSubsets []string `json:"failedSubsets,omitempty"`
 	// Message says what it waits for, or why it failed.
 	// +optional
 	Message string `json:"message,omitempty"`
