@@ -37,7 +37,11 @@ type applier struct {
 }
 
 // applied is what was applied, and the version of the object that came of it.
-type applied struct{ hash, version string }
+type applied struct {
+	hash, version string
+	owner         types.UID
+	orphan        bool
+}
 
 // applyAll tries every manifest, in the order of kinds; one failure does not stop the others. OCM-10.2
 func (a *applier) applyAll(ctx context.Context, manifests []*manifest) {
@@ -47,8 +51,8 @@ func (a *applier) applyAll(ctx context.Context, manifests []*manifest) {
 			m.failed = m.broken
 			continue
 		}
-		if m.done {
-			continue // OCM-13.3
+		if m.done || m.same {
+			continue // OCM-13.3, OCM-11.1
 		}
 		m.failed = a.try(ctx, m)
 	}
@@ -107,7 +111,11 @@ func (a *applier) apply(ctx context.Context, m *manifest) error {
 			return a.create(ctx, place, m)
 		}
 		if m.config.strategy.Type == workv1.UpdateStrategyTypeCreateOnly {
-			return a.keepOwner(ctx, place, m)
+			if err := a.keepOwner(ctx, place, m); err != nil {
+				return err
+			}
+			a.remember(m, m.live)
+			return nil
 		}
 		return a.update(ctx, place, m)
 	default:
@@ -147,15 +155,27 @@ func (a *applier) update(ctx context.Context, place dynamic.ResourceInterface, m
 	return nil
 }
 
+// settled reports whether a manifest was applied as it is, for the same owner, and what came of it.
+func (a *applier) settled(m *manifest) (version string, ok bool) {
+	last := a.hashes[m.key()]
+	return last.version, last == a.mark(m, last.version)
+}
+
+// mark is what applying m now would leave in memory.
+func (a *applier) mark(m *manifest, version string) applied {
+	return applied{hash: m.hash, version: version, owner: a.owner.UID, orphan: a.orphan(m)}
+}
+
 // unchanged reports whether manifest, object and what is to become of it are what they were. OCM-11.1
 func (a *applier) unchanged(m *manifest) bool {
 	_, disowned := own(m.live.GetOwnerReferences(), a.owner, a.orphan(m))
-	return !disowned && a.hashes[m.key()] == applied{hash: m.hash, version: m.live.GetResourceVersion()}
+	last := a.hashes[m.key()]
+	return !disowned && last.hash == m.hash && last.version == m.live.GetResourceVersion()
 }
 
 func (a *applier) remember(m *manifest, live *unstructured.Unstructured) {
 	m.live = live
-	a.hashes[m.key()] = applied{hash: m.hash, version: live.GetResourceVersion()}
+	a.hashes[m.key()] = a.mark(m, live.GetResourceVersion())
 }
 
 // serverSide applies with the work's own field manager; the owner reference goes separately. OCM-11.2

@@ -130,7 +130,7 @@ func TestAnOrphanIsReleasedThoughNothingElseChanged(t *testing.T) { // OCM-15.2
 		c.PrependReactor("patch", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
 			return true, live, nil
 		})
-		a := &applier{client: c, owner: ours(), hashes: map[objectKey]applied{m.key(): {"h", "5"}}}
+		a := &applier{client: c, owner: ours(), hashes: map[objectKey]applied{m.key(): {hash: "h", version: "5"}}}
 		a.applyAll(t.Context(), []*manifest{m})
 		if d := cmp.Diff([]string{"get"}, verbs(c)); d != "" {
 			t.Errorf("%s: %s", strategy, d)

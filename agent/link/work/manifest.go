@@ -2,7 +2,6 @@ package work
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,10 +17,11 @@ import (
 type manifest struct {
 	meta   workv1.ManifestResourceMeta
 	want   *unstructured.Unstructured // nil: unreadable
-	hash   string                     // of the raw manifest
+	hash   string                     // of the raw manifest and the way to apply it
 	config config
 	broken error // why it cannot be applied at all: unreadable, or of a kind the cluster does not know
 
+	same    bool                       // the hub knows all of it: neither manifest nor object changed since it was told
 	done    bool                       // its condition Complete is True: it is left as it is
 	live    *unstructured.Unstructured // nil: not there, or not read
 	failed  error                      // why applying failed
@@ -35,6 +35,9 @@ func (m *manifest) gvr() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: m.meta.Group, Version: m.meta.Version, Resource: m.meta.Resource}
 }
 
+// place is where a watch finds it.
+func (m *manifest) place() watched { return watched{m.gvr(), m.meta.Namespace, m.meta.Name} }
+
 func (m *manifest) readOnly() bool {
 	return m.config.strategy.Type == workv1.UpdateStrategyTypeReadOnly
 }
@@ -47,7 +50,7 @@ func (m *manifest) denied() bool {
 
 // lost reports whether an object that was applied is not there any more.
 func (m *manifest) lost() bool {
-	return m.meta.Resource != "" && !m.readOnly() && !m.done && m.live == nil && m.unread == nil
+	return m.meta.Resource != "" && !m.readOnly() && !m.done && !m.same && m.live == nil && m.unread == nil
 }
 
 // key names the object in memory, whatever version it is applied in.
@@ -66,20 +69,23 @@ func decode(work *workv1.ManifestWork, find mapKind) []*manifest {
 	for i := range work.Spec.Workload.Manifests {
 		m := decodeOne(int32(i), work.Spec.Workload.Manifests[i].Raw, find)
 		m.config = configOf(work.Spec.ManifestConfigs, m.meta)
-		m.hash += strategyHash(m.config.strategy)
+		m.hash = digest(work.Spec.Workload.Manifests[i].Raw, m.config.strategy)
 		m.done = completed(previous(work.Status.ResourceStatus.Manifests, m.meta), m.config)
 		out = append(out, m)
 	}
 	return out
 }
 
-// strategyHash keeps an object from counting as applied when only the way to apply it changed.
-func strategyHash(s workv1.UpdateStrategy) string {
-	data, err := json.Marshal(s)
+// digest tells manifests apart, and ways to apply them: an object does not count as applied when only those changed.
+func digest(raw []byte, s workv1.UpdateStrategy) string {
+	way, err := json.Marshal(s)
 	if err != nil {
-		return ""
+		way = nil // such a strategy would not have come out of JSON
 	}
-	return string(data)
+	hash := sha256.New()
+	hash.Write(way)
+	hash.Write(raw)
+	return string(hash.Sum(nil))
 }
 
 // completed reports whether a manifest has reached its condition Complete. Whoever takes the rule away has it
@@ -119,8 +125,7 @@ func decodeOne(ordinal int32, raw []byte, find mapKind) *manifest {
 		return m
 	}
 	m.meta.Resource = mapping.Resource.Resource
-	sum := sha256.Sum256(raw)
-	m.want, m.hash = required(obj), hex.EncodeToString(sum[:])
+	m.want = required(obj)
 	return m
 }
 

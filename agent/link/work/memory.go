@@ -34,6 +34,9 @@ type state struct {
 	wrote      time.Time // last write to the hub
 	version    string    // resourceVersion that came of it
 	hashes     map[objectKey]applied
+	seen       map[objectKey]string // versions of the objects that the hub was told of
+	told       int64                // for which generation
+	looked     time.Time            // when all objects were read last
 
 	touched bool // an applied object changed since the last look; under memory.mu
 }
@@ -48,7 +51,7 @@ func (m *memory) of(name string, uid types.UID) *state {
 	defer m.mu.Unlock()
 	s := m.works[name]
 	if s == nil || s.uid != uid {
-		s = &state{uid: uid, resync: m.resync, hashes: map[objectKey]applied{}}
+		s = &state{uid: uid, resync: m.resync, hashes: map[objectKey]applied{}, seen: map[objectKey]string{}}
 		m.works[name] = s
 	}
 	return s

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -29,7 +30,8 @@ func (a *Agent) reconcile(ctx context.Context, name string) (time.Duration, erro
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	var work workv1.ManifestWork
-	err := a.deps.Works.Get(ctx, client.ObjectKey{Namespace: a.deps.Cluster, Name: name}, &work)
+	// Shared with the cache and so only read: most rounds find nothing to do, and a copy of 500 kB costs more than they.
+	err := a.deps.Works.Get(ctx, client.ObjectKey{Namespace: a.deps.Cluster, Name: name}, &work, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return a.unseen(ctx, name)
 	}
@@ -135,6 +137,7 @@ func (a *Agent) carryOut(ctx context.Context, work *workv1.ManifestWork, s *stat
 		client: c, owner: reference(record), option: work.Spec.DeleteOption, hashes: s.hashes,
 		executor: work.Spec.Executor, access: a.access,
 	}
+	a.spare(work, s, manifests, ap.settled)
 	ap.applyAll(ctx, manifests)
 	a.read(ctx, c, manifests)
 	forgetOthers(s.hashes, manifests)
@@ -194,7 +197,7 @@ func (a *Agent) removeAll(ctx context.Context, c dynamic.Interface, record *work
 // read fetches what applying did not leave at hand.
 func (a *Agent) read(ctx context.Context, c dynamic.Interface, manifests []*manifest) {
 	for _, m := range manifests {
-		if m.meta.Resource == "" || m.live != nil && m.failed == nil {
+		if m.same || m.meta.Resource == "" || m.live != nil && m.failed == nil {
 			continue
 		}
 		live, err := in(c, m.gvr(), m.meta.Namespace).Get(ctx, m.meta.Name, metav1.GetOptions{})
@@ -209,12 +212,12 @@ func (a *Agent) read(ctx context.Context, c dynamic.Interface, manifests []*mani
 	}
 }
 
-// watchList is what to watch between rounds: objects with rules.
-func watchList(manifests []*manifest) []watched {
-	var out []watched
+// watchList is what to watch between rounds.
+func watchList(manifests []*manifest) []wish {
+	var out []wish
 	for _, m := range manifests {
-		if m.meta.Resource != "" && len(m.config.feedback)+len(m.config.conditions) > 0 {
-			out = append(out, watched{m.gvr(), m.meta.Namespace, m.meta.Name})
+		if m.meta.Resource != "" {
+			out = append(out, wish{m.place(), len(m.config.feedback)+len(m.config.conditions) > 0})
 		}
 	}
 	return out
@@ -231,6 +234,11 @@ func (a *Agent) lookAt(ctx context.Context, work *workv1.ManifestWork, s *state)
 		}
 		return a.tell(ctx, work, s, manifests)
 	}
+	a.spare(work, s, manifests, nil)
+	if len(manifests) > 0 && allSame(manifests) {
+		s.nextStatus = a.nextLook()
+		return nil
+	}
 	a.read(ctx, c, manifests)
 	if s.failures == 0 && slices.ContainsFunc(manifests, (*manifest).lost) {
 		s.nextApply = earliest(s.nextApply, time.Now().Add(writeGap)) // mending sooner than the contract asks is allowed
@@ -240,19 +248,39 @@ func (a *Agent) lookAt(ctx context.Context, work *workv1.ManifestWork, s *state)
 
 // tell writes the status, if it changed, and sets when to look again.
 func (a *Agent) tell(ctx context.Context, work *workv1.ManifestWork, s *state, manifests []*manifest) error {
-	s.nextStatus = time.Now().Add(wait.Jitter(a.options.StatusInterval, statusJitter))
+	s.nextStatus = a.nextLook()
 	for _, m := range manifests {
 		if m.live != nil && len(m.config.conditions) > 0 {
 			m.ruled = a.rules.Evaluate(ctx, m.live, m.config.conditions) // OCM-13.1
 		}
 	}
-	next := work.DeepCopy()
+	next := statusCopy(work)
 	report(next, manifests, a.limits, time.Now())
-	if err := a.write(ctx, work, next, s); err != nil {
+	if equality.Semantic.DeepEqual(work.Status, next.Status) {
+		s.noteTold(work, manifests, time.Now())
+		return nil
+	}
+	if !a.deps.Online() {
 		a.memory.touch(work.Name) // the news is still to be told
+		return nil
+	}
+	if err := a.write(ctx, work, next, s); err != nil {
+		a.memory.touch(work.Name)
 		return err
 	}
+	s.noteTold(work, manifests, time.Now())
 	return nil
+}
+
+func (a *Agent) nextLook() time.Time {
+	return time.Now().Add(wait.Jitter(a.options.StatusInterval, statusJitter)) // OCM-12.4
+}
+
+// statusCopy is a work whose status may be changed. It has no spec: that is not needed to report, and large.
+func statusCopy(work *workv1.ManifestWork) *workv1.ManifestWork {
+	out := &workv1.ManifestWork{TypeMeta: work.TypeMeta, ObjectMeta: *work.ObjectMeta.DeepCopy(), Status: work.Status}
+	out.Status.Conditions = slices.Clone(work.Status.Conditions)
+	return out
 }
 
 // write sends next's status and remembers that it did.

@@ -61,7 +61,7 @@ func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1
 	if record == nil {
 		record = &workv1.AppliedManifestWork{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: r.name(work.Name), Labels: work.Labels, Finalizers: []string{workv1.AppliedManifestWorkFinalizer},
+				Name: r.name(work.Name), Labels: maps.Clone(work.Labels), Finalizers: []string{workv1.AppliedManifestWorkFinalizer},
 				Annotations: carry(nil, work),
 			},
 			Spec: want,

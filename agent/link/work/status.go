@@ -43,6 +43,10 @@ func report(work *workv1.ManifestWork, manifests []*manifest, limits feedback.Li
 		entry := previous(before, m.meta)
 		entry.ResourceMeta = m.meta
 		reportApplied(&entry, m, work.Generation)
+		if m.same {
+			after = append(after, entry)
+			continue
+		}
 		reportAvailable(&entry, m, work.Generation)
 		reportFeedback(&entry, m, limits, work.Generation, now)
 		reportRules(&entry, m, work.Generation)

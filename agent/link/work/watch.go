@@ -1,12 +1,15 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
@@ -15,17 +18,25 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// watcher tells which works have an object that changed, so that feedback is fresh without frequent polling. It
-// watches metadata only, one informer per kind, and no more kinds than it may; further ones are polled.
+// crowdedKind is how many objects of a kind are applied before one watch costs less than to look at each.
+const crowdedKind = 20
+
+const refusalLasts = 10 * time.Minute
+
+// watcher tells which works have an object that changed, so that feedback is fresh without frequent polling, and
+// which objects have not, so that they need no look. It watches metadata only, one informer per kind, and no more
+// kinds than it may; further ones are polled.
 type watcher struct {
 	metadata metadata.Interface
 	most     int
 	changed  func(work string)
 
 	mu      sync.Mutex
-	wants   map[string][]watched            // by work
+	wants   map[string][]wish               // by work
 	works   map[watched]map[string]struct{} // the other way round
-	running map[schema.GroupVersionResource]context.CancelFunc
+	kinds   map[schema.GroupVersionResource]demand
+	running map[schema.GroupVersionResource]*watch
+	refused map[schema.GroupVersionResource]time.Time
 }
 
 type watched struct {
@@ -33,79 +44,151 @@ type watched struct {
 	namespace, name string
 }
 
+// wish is an object of a work. One with rules wants its kind watched; others are glad if it is.
+type wish struct {
+	watched
+
+	rules bool
+}
+
+// demand is what speaks for watching a kind.
+type demand struct{ objects, rules int }
+
+func (d demand) enough() bool { return d.rules > 0 || d.objects >= crowdedKind }
+
+// watch is a running informer.
+type watch struct {
+	stop   context.CancelFunc
+	synced func() bool
+	store  toolscache.Store
+}
+
 func newWatcher(c metadata.Interface, most int, changed func(string)) *watcher {
 	return &watcher{
-		metadata: c, most: most, changed: changed, wants: map[string][]watched{},
-		works: map[watched]map[string]struct{}{}, running: map[schema.GroupVersionResource]context.CancelFunc{},
+		metadata: c, most: most, changed: changed, wants: map[string][]wish{}, works: map[watched]map[string]struct{}{},
+		kinds: map[schema.GroupVersionResource]demand{}, running: map[schema.GroupVersionResource]*watch{},
+		refused: map[schema.GroupVersionResource]time.Time{},
 	}
 }
 
 // want replaces what is watched for a work.
-func (w *watcher) want(ctx context.Context, work string, objects []watched) {
+func (w *watcher) want(ctx context.Context, work string, objects []wish) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if slices.Equal(w.wants[work], objects) {
 		return
 	}
 	for _, o := range w.wants[work] {
-		delete(w.works[o], work)
-		if len(w.works[o]) == 0 {
-			delete(w.works, o)
+		delete(w.works[o.watched], work)
+		if len(w.works[o.watched]) == 0 {
+			delete(w.works, o.watched)
 		}
+		w.count(o, -1)
 	}
 	delete(w.wants, work)
 	if len(objects) > 0 {
 		w.wants[work] = objects
 	}
 	for _, o := range objects {
-		if w.works[o] == nil {
-			w.works[o] = map[string]struct{}{}
+		if w.works[o.watched] == nil {
+			w.works[o.watched] = map[string]struct{}{}
 		}
-		w.works[o][work] = struct{}{}
+		w.works[o.watched][work] = struct{}{}
+		w.count(o, 1)
 	}
 	w.adjust(ctx)
 }
 
-// adjust starts and stops informers so that each wanted kind has one, as far as they go.
-func (w *watcher) adjust(ctx context.Context) {
-	kinds := map[schema.GroupVersionResource]bool{}
-	for o := range w.works {
-		kinds[o.gvr] = true
+func (w *watcher) count(o wish, by int) {
+	d := w.kinds[o.gvr]
+	d.objects += by
+	if o.rules {
+		d.rules += by
 	}
-	for gvr, stop := range w.running {
-		if !kinds[gvr] {
-			stop()
+	if w.kinds[o.gvr] = d; d.objects == 0 {
+		delete(w.kinds, o.gvr)
+	}
+}
+
+// adjust starts and stops informers so that each kind in demand has one, as far as they go. Rules come first.
+func (w *watcher) adjust(ctx context.Context) {
+	for gvr, running := range w.running {
+		if !w.kinds[gvr].enough() {
+			running.stop()
 			delete(w.running, gvr)
 		}
 	}
-	for _, gvr := range slices.SortedFunc(maps.Keys(kinds), func(a, b schema.GroupVersionResource) int {
-		return strings.Compare(a.String(), b.String())
-	}) {
-		if w.running[gvr] == nil && len(w.running) < w.most {
-			w.start(ctx, gvr)
+	var waiting []schema.GroupVersionResource
+	for gvr, d := range w.kinds {
+		if w.running[gvr] == nil && d.enough() && time.Since(w.refused[gvr]) > refusalLasts {
+			waiting = append(waiting, gvr)
 		}
+	}
+	slices.SortFunc(waiting, func(a, b schema.GroupVersionResource) int {
+		return cmp.Or(-cmp.Compare(min(w.kinds[a].rules, 1), min(w.kinds[b].rules, 1)), strings.Compare(a.String(), b.String()))
+	})
+	for _, gvr := range waiting[:min(len(waiting), max(w.most-len(w.running), 0))] {
+		w.start(ctx, gvr)
 	}
 }
 
 func (w *watcher) start(ctx context.Context, gvr schema.GroupVersionResource) {
 	ctx, cancel := context.WithCancel(ctx)
 	informer := metadatainformer.NewFilteredMetadataInformer(w.metadata, gvr, metav1.NamespaceAll, 0, toolscache.Indexers{}, nil).Informer()
-	if err := informer.SetTransform(stub); err != nil {
-		logf.FromContext(ctx).Error(err, "Kind not watched for feedback, it is polled", "resource", gvr.String())
-		cancel()
-		return
-	}
 	see := func(obj any) { w.see(gvr, obj) }
-	_, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: see, DeleteFunc: see, UpdateFunc: func(_, obj any) { see(obj) },
-	})
+	err := informer.SetTransform(stub)
+	if err == nil {
+		err = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *toolscache.Reflector, err error) {
+			if apierrors.IsForbidden(err) {
+				w.refuse(gvr)
+				return
+			}
+			toolscache.DefaultWatchErrorHandler(ctx, r, err)
+		})
+	}
+	if err == nil {
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: see, DeleteFunc: see, UpdateFunc: func(_, obj any) { see(obj) },
+		})
+	}
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "Kind not watched for feedback, it is polled", "resource", gvr.String())
 		cancel()
 		return
 	}
-	w.running[gvr] = cancel
+	w.running[gvr] = &watch{stop: cancel, synced: informer.HasSynced, store: informer.GetStore()}
 	go informer.RunWithContext(ctx)
+}
+
+// refuse stops watching a kind for which the agent has no right to; to ask on would be a list every few seconds.
+func (w *watcher) refuse(gvr schema.GroupVersionResource) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused[gvr] = time.Now()
+	if running := w.running[gvr]; running != nil {
+		running.stop()
+		delete(w.running, gvr)
+	}
+}
+
+// still reports whether an object is watched and has the version.
+func (w *watcher) still(o watched, version string) bool {
+	w.mu.Lock()
+	running := w.running[o.gvr]
+	w.mu.Unlock()
+	if running == nil || !running.synced() {
+		return false
+	}
+	key := o.name
+	if o.namespace != "" {
+		key = o.namespace + "/" + o.name
+	}
+	obj, there, err := running.store.GetByKey(key)
+	if err != nil || !there {
+		return false
+	}
+	have, ok := obj.(*metav1.PartialObjectMetadata)
+	return ok && have.ResourceVersion == version
 }
 
 // stub keeps the name only: thousands of objects may be of a kind of which we applied one.
@@ -142,8 +225,8 @@ func (w *watcher) see(gvr schema.GroupVersionResource, obj any) {
 func (w *watcher) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for gvr, cancel := range w.running {
-		cancel()
+	for gvr, running := range w.running {
+		running.stop()
 		delete(w.running, gvr)
 	}
 }

@@ -33,8 +33,9 @@ func TestWatcherTellsWhoseObjectChangedAndKeepsItsLimit(t *testing.T) { // OCM-1
 	w := newWatcher(c, 1, func(work string) { mu.Lock(); defer mu.Unlock(); told = append(told, work) })
 	defer w.stop()
 
-	w.want(t.Context(), "first", []watched{{deployments, "a", "web"}})
-	w.want(t.Context(), "second", []watched{{deployments, "a", "web"}, {daemons, "a", "d"}})
+	ruled := func(gvr schema.GroupVersionResource, name string) wish { return wish{watched{gvr, "a", name}, true} }
+	w.want(t.Context(), "first", []wish{ruled(deployments, "web")})
+	w.want(t.Context(), "second", []wish{ruled(deployments, "web"), ruled(daemons, "d")})
 	g.Expect(w.running).To(HaveLen(1), "one informer is the limit")
 	g.Eventually(heard).Should(ContainElements("first", "second"))
 
@@ -45,7 +46,7 @@ func TestWatcherTellsWhoseObjectChangedAndKeepsItsLimit(t *testing.T) { // OCM-1
 	g.Eventually(func() []string { return heard()[before:] }).Should(Equal([]string{"second"}))
 	g.Consistently(func() []string { return heard()[before:] }, 200*time.Millisecond).Should(Equal([]string{"second"}))
 
-	w.want(t.Context(), "second", []watched{{daemons, "a", "d"}})
+	w.want(t.Context(), "second", []wish{ruled(daemons, "d")})
 	g.Expect(w.running).To(And(HaveLen(1), HaveKey(daemons)), "a kind nobody wants makes room")
 	w.want(t.Context(), "second", nil)
 	g.Expect(w.running).To(BeEmpty())
