@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 func main() { os.Exit(untilSignal()) }
@@ -64,6 +65,7 @@ func root() *cobra.Command {
 	c.PersistentFlags().StringVar(&k.context, "context", "", "context in the kubeconfig; empty is the current one")
 	c.AddCommand(bootstrapCommand(k), acceptCommand(k), denyCommand(k), clustersCommand(k), statusCommand(k))
 	c.AddCommand(detachCommand(k), removeCommand(k))
+	c.AddCommand(rolloutCommands(k)...)
 	return c
 }
 
@@ -76,6 +78,18 @@ func (k *kube) loader() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context})
 }
 
+// namespace is the one asked for, or the kubeconfig's.
+func (k *kube) namespace(asked string) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	found, _, err := k.loader().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("load kubeconfig: %w", err)
+	}
+	return found, nil
+}
+
 func (k *kube) client() (client.WithWatch, error) {
 	cfg, err := k.loader().ClientConfig()
 	if err != nil {
@@ -83,17 +97,18 @@ func (k *kube) client() (client.WithWatch, error) {
 	}
 	cfg.UserAgent = "kubectl-flotilla"
 	cfg.QPS, cfg.Burst = 50, 100
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme,
-	} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("build scheme: %w", err)
-		}
+	scheme, err := kinds()
+	if err != nil {
+		return nil, err
 	}
 	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
 	return c, nil
+}
+
+// kinds are those that the commands read and write.
+func kinds() (*runtime.Scheme, error) {
+	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta2.Install, workv1.Install, appsv1alpha1.AddToScheme)
 }

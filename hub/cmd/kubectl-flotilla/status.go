@@ -28,18 +28,15 @@ func statusCommand(k *kube) *cobra.Command {
 		Use: "status FEDERATEDDEPLOYMENT", Short: "Show where the subsets of a FederatedDeployment stand", Args: cobra.ExactArgs(1),
 		Example: "  kubectl flotilla status web -w",
 		RunE: func(c *cobra.Command, args []string) error {
-			if namespace == "" {
-				found, _, err := k.loader().Namespace()
-				if err != nil {
-					return fmt.Errorf("load kubeconfig: %w", err)
-				}
-				namespace = found
+			space, err := k.namespace(namespace)
+			if err != nil {
+				return err
 			}
 			hub, err := k.client()
 			if err != nil {
 				return err
 			}
-			s := showing{hub: hub, key: client.ObjectKey{Namespace: namespace, Name: args[0]}, out: c.OutOrStdout()}
+			s := showing{hub: hub, key: client.ObjectKey{Namespace: space, Name: args[0]}, out: c.OutOrStdout()}
 			if !watches && !untilReady {
 				fdep, err := s.get(c.Context())
 				if err != nil {
@@ -70,15 +67,20 @@ type showing struct {
 }
 
 func (s *showing) get(ctx context.Context) (*appsv1alpha1.FederatedDeployment, error) {
-	fdep := &appsv1alpha1.FederatedDeployment{}
-	err := s.hub.Get(ctx, s.key, fdep)
+	return fdep(ctx, s.hub, s.key)
+}
+
+// fdep reads a FederatedDeployment, and says where to look when there is none.
+func fdep(ctx context.Context, hub client.Reader, key client.ObjectKey) (*appsv1alpha1.FederatedDeployment, error) {
+	d := &appsv1alpha1.FederatedDeployment{}
+	err := hub.Get(ctx, key, d)
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("no FederatedDeployment %s in namespace %s; see: kubectl get fdep -A", s.key.Name, s.key.Namespace)
+		return nil, fmt.Errorf("no FederatedDeployment %s in namespace %s; see: kubectl get fdep -A", key.Name, key.Namespace)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read FederatedDeployment %s: %w", s.key.Name, err)
+		return nil, fmt.Errorf("read FederatedDeployment %s: %w", key.Name, err)
 	}
-	return fdep, nil
+	return d, nil
 }
 
 // show prints and says whether it is ready.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 	"github.com/flotilla-project/flotilla/test/fleet"
+	"github.com/flotilla-project/flotilla/test/fleet/link"
 	"github.com/flotilla-project/flotilla/test/fleet/system"
 	"github.com/flotilla-project/flotilla/test/fleet/testlevel"
 )
@@ -46,13 +48,16 @@ func TestMain(m *testing.M) {
 var installed struct {
 	sync.Once
 	system *system.System
-	err    error
+	// wire is between west and the hub.
+	wire *link.Link
+	err  error
 }
 
 // world is what a story plays in.
 type world struct {
 	*testing.T
 	*system.System
+	wire *link.Link
 	hub  client.WithWatch
 	east client.WithWatch
 	west client.WithWatch
@@ -68,15 +73,20 @@ func begin(t *testing.T) *world {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		_, file, _, _ := runtime.Caller(0)
+		hub := strings.TrimPrefix(f.Cluster(system.HubCluster).RESTConfig().Host, "https://")
+		if installed.wire, installed.err = link.New(hub); installed.err != nil {
+			return
+		}
 		installed.system, installed.err = system.Install(ctx, f, system.Options{
 			Source: filepath.Join(filepath.Dir(file), "..", "..", ".."), Log: t.Output(), Leave: []string{self},
+			HubVia: map[string]string{west: installed.wire.Address()},
 		})
 	})
 	if installed.err != nil {
 		t.Fatal(installed.err)
 	}
 	return &world{
-		T: t, System: installed.system, ns: f.Namespace(t, system.HubCluster),
+		T: t, System: installed.system, wire: installed.wire, ns: f.Namespace(t, system.HubCluster),
 		hub: connect(t, f, system.HubCluster), east: connect(t, f, east), west: connect(t, f, west),
 	}
 }

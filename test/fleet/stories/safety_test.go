@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -100,15 +99,7 @@ func TestASilentMemberIsNotCountedAndSaidSo(t *testing.T) {
 	d := w.web(6)
 	w.apply(d)
 	w.ready(d)
-	setLease := func(ctx context.Context, seconds int32) {
-		patch := fmt.Sprintf(`{"spec":{"leaseDurationSeconds":%d}}`, seconds)
-		cluster := &clusterv1.ManagedCluster{ObjectMeta: metav1.ObjectMeta{Name: west}}
-		if err := w.hub.Patch(ctx, cluster, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	setLease(t.Context(), 1) // silent after five seconds instead of five minutes
-	t.Cleanup(func() { setLease(context.Background(), 60) })
+	w.quickSilence(west)
 	if err := w.KillAgent(t.Context(), west); err != nil {
 		t.Fatal(err)
 	}

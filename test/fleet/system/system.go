@@ -40,6 +40,8 @@ type Options struct {
 	AgentArgs, HubArgs []string
 	// Leave are clusters to leave alone.
 	Leave []string
+	// HubVia is the address under which a member reaches the hub; empty is the hub's own.
+	HubVia map[string]string
 }
 
 // System is Flotilla, running on a fleet.
@@ -204,7 +206,11 @@ func (s *System) installHub(ctx context.Context) error {
 }
 
 func (s *System) installMember(ctx context.Context, member string) error {
-	bootstrap, err := s.CLI(ctx, "bootstrap")
+	ask := []string{"bootstrap"}
+	if via := s.options.HubVia[member]; via != "" {
+		ask = append(ask, "--server", "https://"+via)
+	}
+	bootstrap, err := s.CLI(ctx, ask...)
 	if err != nil {
 		return fmt.Errorf("make a bootstrap kubeconfig: %w", err)
 	}
