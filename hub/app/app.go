@@ -22,6 +22,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/clusterset"
 	"github.com/flotilla-project/flotilla/hub/controllers/federateddeployment"
 	"github.com/flotilla-project/flotilla/hub/controllers/health"
+	"github.com/flotilla-project/flotilla/hub/controllers/history"
 	"github.com/flotilla-project/flotilla/hub/controllers/join"
 	"github.com/flotilla-project/flotilla/hub/controllers/placement"
 	"github.com/flotilla-project/flotilla/hub/controllers/uniteddeployment"
@@ -43,6 +44,7 @@ var controllers = []struct {
 			ResourceCleanup:   o.gates.Enabled(ResourceCleanup),
 		})
 	}},
+	{history.Name, func(m ctrl.Manager, _ *Options) error { return history.Register(m) }},
 	{"health", func(m ctrl.Manager, _ *Options) error { return health.Register(m, health.Options{}) }},
 	{"clusterset", func(m ctrl.Manager, o *Options) error {
 		return clusterset.Register(m, clusterset.Options{StockSets: o.gates.Enabled(DefaultClusterSet)})
