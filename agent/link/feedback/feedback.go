@@ -4,10 +4,12 @@
 package feedback
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/jsonpath"
@@ -49,12 +51,18 @@ func Extract(obj *unstructured.Unstructured, rules []workv1.FeedbackRule, limits
 	if gvk := obj.GroupVersionKind(); len(rules) > 0 && gvk.Group == "" && gvk.Kind == "Secret" {
 		return nil, errors.New("a Secret is not fed back") // whoever may write works must not read the member's secrets
 	}
+	named := map[string]bool{}
 	for _, rule := range rules {
 		paths, err := pathsOf(obj, rule)
 		if err != nil {
 			wrong = append(wrong, err)
 		}
 		for _, p := range paths {
+			if named[p.Name] { // two of a name would make the whole status invalid
+				wrong = append(wrong, fmt.Errorf("value %s is asked for twice, the first rule counts", p.Name))
+				continue
+			}
+			named[p.Name] = true
 			value, err := limits.read(obj, p)
 			switch {
 			case err != nil:
@@ -148,13 +156,15 @@ func (l Limits) raw(hit any) (*workv1.FieldValue, error) {
 	if !l.RawJSON {
 		return nil, errors.New("value is neither integer, string nor boolean")
 	}
-	data, err := json.Marshal(hit)
-	if err != nil {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // it is no page, and every byte counts
+	if err := encoder.Encode(hit); err != nil {
 		return nil, fmt.Errorf("encode value: %w", err)
 	}
-	if len(data) > l.MostRaw {
-		return nil, fmt.Errorf("value takes %d bytes, the limit is %d", len(data), l.MostRaw)
+	text := strings.TrimSuffix(out.String(), "\n")
+	if len(text) > l.MostRaw {
+		return nil, fmt.Errorf("value takes %d bytes, the limit is %d", len(text), l.MostRaw)
 	}
-	text := string(data)
 	return &workv1.FieldValue{Type: workv1.JsonRaw, JsonRaw: &text}, nil
 }

@@ -87,8 +87,15 @@ func TestExtract(t *testing.T) { // OCM-12.5
 		"several hits with the gate":    {deployment, at("l", ".status.list[*]"), Limits{RawJSON: true, MostRaw: 10}, []workv1.FeedbackValue{raw("l", "[1,2]")}, ""},
 		"raw at the limit":              {deployment, at("l", ".status.list", "r", ".status.ratio"), Limits{RawJSON: true, MostRaw: 5}, []workv1.FeedbackValue{raw("l", "[1,2]"), raw("r", "0.5")}, ""},
 		"raw above the limit":           {deployment, at("l", ".status.list"), Limits{RawJSON: true, MostRaw: 4}, nil, "5 bytes, the limit is 4"},
-		"a path that is none":           {deployment, at("l", ".status[", "g", ".metadata.generation"), Limits{}, []workv1.FeedbackValue{number("g", 3)}, "read l"},
-		"a secret is kept":              {"{apiVersion: v1, kind: Secret, data: {p: eA==}}", at("p", ".data.p"), Limits{}, nil, "not fed back"},
+		"well-known of a DaemonSet": {
+			"{apiVersion: apps/v1, kind: DaemonSet, status: {numberReady: 1, desiredNumberScheduled: 3, numberAvailable: 2}}", known, Limits{},
+			[]workv1.FeedbackValue{number("NumberReady", 1), number("DesiredNumberScheduled", 3), number("NumberAvailable", 2)}, "",
+		},
+		"several rules":          {deployment, append(at("g", ".metadata.generation"), known[0]), Limits{}, []workv1.FeedbackValue{number("g", 3), number("ReadyReplicas", 2), number("Replicas", 4)}, ""},
+		"a name twice":           {deployment, append(at("g", ".metadata.generation"), at("g", ".metadata.name")...), Limits{}, []workv1.FeedbackValue{number("g", 3)}, "value g is asked for twice"},
+		"raw is written plainly": {"{apiVersion: v1, kind: X, a: {b: '<&>'}}", at("a", ".a"), Limits{RawJSON: true, MostRaw: 11}, []workv1.FeedbackValue{raw("a", `{"b":"<&>"}`)}, ""},
+		"a path that is none":    {deployment, at("l", ".status[", "g", ".metadata.generation"), Limits{}, []workv1.FeedbackValue{number("g", 3)}, "read l"},
+		"a secret is kept":       {"{apiVersion: v1, kind: Secret, data: {p: eA==}}", at("p", ".data.p"), Limits{}, nil, "not fed back"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Extract(object(t, tc.object), tc.rules, tc.limits)

@@ -116,9 +116,12 @@ func (a *Agent) applyWork(ctx context.Context, work *workv1.ManifestWork, s *sta
 
 // carryOut applies and removes; worst is the first failure of a manifest, err what kept the round from running.
 func (a *Agent) carryOut(ctx context.Context, work *workv1.ManifestWork, s *state, manifests []*manifest) (worst, err error) {
+	if err := nameable(work.Name); err != nil {
+		return failAll(manifests, err), nil
+	}
 	record, err := a.records.ensure(ctx, work)
 	if apierrors.IsInvalid(err) {
-		return failAll(manifests, err), nil // a name too long for a record (OCM-9.4) is the user's to mend
+		return failAll(manifests, err), nil
 	}
 	if err != nil {
 		return nil, err
@@ -162,6 +165,14 @@ func (a *Agent) carryOut(ctx context.Context, work *workv1.ManifestWork, s *stat
 
 // errLeaving makes a round come back soon for objects that are on their way out.
 var errLeaving = errors.New("objects that left the work are still being deleted")
+
+// nameable reports whether a record can be called after a work. If not it is the user's to mend. OCM-9.4
+func nameable(work string) error {
+	if len(work) > longestWorkName {
+		return &badName{len(work)}
+	}
+	return nil
+}
 
 // forgetOthers drops what is remembered of objects that are no longer in the work.
 func forgetOthers(hashes map[objectKey]applied, manifests []*manifest) {
@@ -269,6 +280,9 @@ func (a *Agent) tell(ctx context.Context, work *workv1.ManifestWork, s *state, m
 		return err
 	}
 	s.noteTold(work, manifests, time.Now())
+	if failing(next) && !failing(work) {
+		a.complain(ctx, work, manifests)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -156,3 +157,14 @@ func reference(record *workv1.AppliedManifestWork) *metav1.OwnerReference {
 }
 
 const recordKind = "AppliedManifestWork"
+
+// longestWorkName leaves room for the hash and a dash in the name of a cluster-scoped object. OCM-9.4
+const longestWorkName = validation.DNS1123SubdomainMaxLength - sha256.Size*2 - 1
+
+// badName is a work that no record can be called after. Only a work of another name helps, so it is no failure to
+// try again soon.
+type badName struct{ length int }
+
+func (b *badName) Error() string {
+	return fmt.Sprintf("the work's name has %d characters, of which the member can take %d; give it a shorter one", b.length, longestWorkName)
+}

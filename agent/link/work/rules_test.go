@@ -2,6 +2,7 @@ package work
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/agent/link/feedback"
 )
@@ -149,5 +151,29 @@ func TestAnObjectThatCannotBeReadKeepsWhatRulesSaid(t *testing.T) { // OCM-12.4
 	report(work, []*manifest{{meta: web(0), unread: errors.New("no")}}, feedback.Limits{}, noon)
 	if d := cmp.Diff("True ConditionRuleEvaluated ", said(work.Status.ResourceStatus.Manifests[0].Conditions, "Ready")); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestAWorkWhoseNameIsTooLongSaysSo(t *testing.T) { // OCM-9.4
+	for length, long := range map[int]bool{188: false, 189: true} {
+		work := ruledWork(t, "v")
+		work.Name, work.UID = strings.Repeat("n", length), "long"
+		b := newBench(t, work)
+		_, err := b.reconcile(t.Context(), work.Name)
+		var got workv1.ManifestWork
+		if get := b.hub.Get(t.Context(), client.ObjectKey{Namespace: "east", Name: work.Name}, &got); err != nil || get != nil {
+			t.Fatal(err, get)
+		}
+		told := said(got.Status.ResourceStatus.Manifests[0].Conditions, "Applied")
+		want := "True AppliedManifestComplete Apply manifest complete"
+		if long {
+			want = "False AppliedManifestFailed Failed to apply manifest: the work's name has 189 characters, of which the member can take 188; give it a shorter one"
+		}
+		if told != want {
+			t.Error(told)
+		}
+		if s := b.memory.of(work.Name, "long"); s.failures != 0 {
+			t.Error("tried again soon")
+		}
 	}
 }

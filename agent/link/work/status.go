@@ -200,7 +200,8 @@ func sumAvailable(entries []workv1.ManifestCondition) metav1.Condition {
 // calm says whether a failure is written down and left for the next periodic round. OCM-10.4
 func calm(err error) bool {
 	_, denied := errors.AsType[*notAllowed](err)
-	return err == nil || denied || errors.Is(err, errIgnoreFields) || apierrors.IsConflict(err) && !outrun(err)
+	_, named := errors.AsType[*badName](err)
+	return err == nil || denied || named || errors.Is(err, errIgnoreFields) || apierrors.IsConflict(err) && !outrun(err)
 }
 
 func forbidden(err error) bool { return apierrors.IsForbidden(err) }
