@@ -32,6 +32,7 @@ func (r refusedError) Unwrap() error { return r.error }
 
 // Act writes the revision first, because works name it, then works, and removes last.
 func (s *steps) Act(ctx context.Context, obj *v1alpha1.FederatedDeployment, plan Plan) error {
+	event.Emit(s.events, obj, tookSteps(obj.Status.Rollout, plan.rollout)...)
 	if plan.empty() {
 		return nil
 	}
@@ -132,6 +133,7 @@ func towards(live, want *workv1.ManifestWork) *workv1.ManifestWork {
 		changed.Annotations = map[string]string{}
 	}
 	maps.Copy(changed.Labels, want.Labels)
+	delete(changed.Annotations, v1alpha1.AnnotationStepDownAfter)
 	maps.Copy(changed.Annotations, want.Annotations)
 	changed.Spec = *want.Spec.DeepCopy()
 	return changed

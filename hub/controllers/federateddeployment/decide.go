@@ -16,6 +16,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 	"github.com/flotilla-project/flotilla/hub/allocate"
+	"github.com/flotilla-project/flotilla/hub/failover"
 	"github.com/flotilla-project/flotilla/pkg/revision"
 )
 
@@ -39,6 +40,10 @@ type Plan struct {
 	// schedulable are the conditions of subsets, and fits what follows from them.
 	schedulable map[string]metav1.Condition
 	fits        map[string]fit
+	// moved says what became of replicas of silent clusters, by subset.
+	moved map[string]failover.Target
+	// rollout is how far a progressive update is; nil: it is not progressive, or the spec is at fault.
+	rollout *v1alpha1.RolloutStatus
 	// short says how many replicas found no place at all.
 	short string
 	// recheck is when time alone changes the answer; 0 is never.
@@ -77,6 +82,8 @@ type share struct {
 	replicas, goal int32
 	held           string
 	partition      int32
+	// paused shares update no more pods.
+	paused bool
 	// revision that it shall run, and the template that this is.
 	revision string
 	template map[string]any
@@ -128,8 +135,9 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.T
 	if err := plan.allocate(obj, seen, of); err != nil {
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonAllocationFailed, message: err.Error()}}}
 	}
+	plan.failOver(obj, seen, of, now)
 	plan.guard(obj, seen, of)
-	plan.release(obj, seen)
+	plan.release(obj, seen, of, now)
 	for i := range plan.shares {
 		plan.spread(obj, seen, of[plan.shares[i].name()], &plan.shares[i])
 	}
@@ -138,15 +146,6 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.T
 		plan.clear(seen, of)
 	}
 	return plan
-}
-
-// release says which revision each share runs, and how much of it.
-func (p *Plan) release(obj *v1alpha1.FederatedDeployment, seen facts) {
-	for i := range p.shares {
-		s := &p.shares[i]
-		s.revision, s.template = p.update.Name, seen.template
-		s.partition = partition(obj, s.name(), s.replicas)
-	}
 }
 
 // decideRemoval asks for every work to go, and waits for the clusters to let them go.
@@ -223,6 +222,9 @@ func (p *Plan) revise(obj *v1alpha1.FederatedDeployment, seen facts) error {
 		limit = int(*obj.Spec.RevisionHistoryLimit)
 	}
 	needed := map[string]bool{p.update.Name: true, obj.Status.CurrentRevision: true, obj.Status.UpdateRevision: true}
+	if r := obj.Status.Rollout; r != nil {
+		needed[r.Revision], needed[r.StableRevision] = true, true
+	}
 	for _, w := range seen.works {
 		needed[w.live.Annotations[v1alpha1.AnnotationRevision]] = true
 	}
@@ -293,6 +295,10 @@ func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []wor
 
 // render makes the work of a share, or says what is wrong with the template, the patch, or what they refer to.
 func (s *share) render(obj *v1alpha1.FederatedDeployment, seen facts) (*workv1.ManifestWork, *problem) {
+	if s.template == nil {
+		return nil, &problem{reason: v1alpha1.ReasonInvalidSpec, subset: s.name(), soft: true, message: fmt.Sprintf(
+			"subset %q runs revision %s, of which there is no ControllerRevision any more, so it is left as it is; change the template", s.name(), s.revision)}
+	}
 	want, content, err := manifestWork(obj, *s, seen.materials)
 	if missing, ok := errors.AsType[missingError](err); ok {
 		return nil, &problem{reason: v1alpha1.ReasonReferenceMissing, subset: s.name(), message: fmt.Sprintf("subset %q: %v", s.name(), missing)}

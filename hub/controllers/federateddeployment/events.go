@@ -4,6 +4,9 @@ import "github.com/flotilla-project/flotilla/pkg/event"
 
 // Reasons of events that are no condition's.
 const (
+	reasonRolloutStarted   = "RolloutStarted"
+	reasonWaveStarted      = "WaveStarted"
+	reasonRolloutComplete  = "RolloutComplete"
 	reasonRemovingReplicas = "RemovingReplicas"
 	// ReasonWorkWritten: a work was made or changed.
 	ReasonWorkWritten = "WorkWritten"

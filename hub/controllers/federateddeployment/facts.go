@@ -69,6 +69,8 @@ type cluster struct {
 	leaving  bool
 	// zones and regions that its agent found on its nodes.
 	zones, regions []string
+	// fenced agents stop replicas by themselves when asked to. Only ours publish such claims.
+	fenced bool
 	// heard is false while the cluster is silent, which it is since then.
 	heard bool
 	since time.Time
@@ -79,9 +81,9 @@ func clusterFacts(c *clusterv1.ManagedCluster) cluster {
 	for _, claim := range c.Status.ClusterClaims {
 		switch claim.Name {
 		case v1alpha1.ClaimZones:
-			f.zones = strings.Split(claim.Value, ",")
+			f.zones, f.fenced = strings.Split(claim.Value, ","), true
 		case v1alpha1.ClaimRegions:
-			f.regions = strings.Split(claim.Value, ",")
+			f.regions, f.fenced = strings.Split(claim.Value, ","), true
 		}
 	}
 	if available := meta.FindStatusCondition(c.Status.Conditions, clusterv1.ManagedClusterConditionAvailable); available != nil {

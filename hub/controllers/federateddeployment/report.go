@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,11 +12,7 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
-	"github.com/flotilla-project/flotilla/pkg/condition"
 )
-
-// told is how many troubles a message tells of before it counts.
-const told = 3
 
 // line is what is known of a subset, and how it compares to what was asked.
 type line struct {
@@ -26,6 +21,8 @@ type line struct {
 	extra []v1alpha1.SubsetStatus
 	// fresh says that the numbers speak of what is asked for now.
 	fresh bool
+	// asked are the ready pods of the revision that the subset shall run, which may be an older one.
+	asked int32
 	// waits says what is not there yet; stuck and refused say why it never will be.
 	waits, stuck, refused string
 	silent                string
@@ -47,6 +44,12 @@ func (s *steps) Report(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan,
 			collisions += *status.CollisionCount
 		}
 		status.CollisionCount = &collisions
+	}
+	switch {
+	case plan.rollout != nil:
+		status.Rollout = plan.rollout
+	case seen.malformed == nil && obj.Spec.UpdateStrategy.Type != v1alpha1.UpdateProgressive:
+		status.Rollout = nil
 	}
 	lines := linesOf(obj, seen, plan)
 	sum(status, plan, lines)
@@ -72,6 +75,7 @@ func linesOf(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan) []line {
 			reported[w.live] = true
 			if w.cluster() == s.cluster || s.cluster == "" && l.Cluster == "" {
 				l.tell(w, s.content, seen.clusters[w.cluster()])
+				l.onlyUpdated(s, plan)
 				l.Cluster, l.WorkName = w.cluster(), w.live.Name
 				continue
 			}
@@ -81,6 +85,7 @@ func linesOf(obj *v1alpha1.FederatedDeployment, seen facts, plan Plan) []line {
 			l.extra = append(l.extra, leaving.SubsetStatus)
 		}
 		l.explain(plan, s, seen)
+		l.stood(plan)
 		all = append(all, l)
 	}
 	for _, w := range seen.works {
@@ -120,7 +125,7 @@ func (l *line) tell(w work, content string, c cluster) {
 	f := w.feedback
 	l.Replicas, l.ReadyReplicas, l.AvailableReplicas, l.UnschedulableReplicas = f.replicas, f.ready, f.available, f.unschedulable
 	if l.fresh = f.fresh(content) && !w.leaving(); l.fresh {
-		l.UpdatedReplicas, l.UpdatedReadyReplicas = f.updated, f.updatedReady
+		l.UpdatedReplicas, l.UpdatedReadyReplicas, l.asked = f.updated, f.updatedReady, f.updatedReady
 	}
 	if l.Silent = !c.heard; l.Silent {
 		l.silent = silence(w, c)
@@ -147,6 +152,13 @@ func (l *line) tell(w work, content string, c cluster) {
 	}
 }
 
+// onlyUpdated takes pods of an older revision, as waves and rollbacks ask for, from those that count as updated.
+func (l *line) onlyUpdated(s share, plan Plan) {
+	if plan.update != nil && s.revision != plan.update.Name {
+		l.UpdatedReplicas, l.UpdatedReadyReplicas = 0, 0
+	}
+}
+
 // explain says what the share still waits for.
 func (l *line) explain(plan Plan, s share, seen facts) {
 	at := l.Cluster
@@ -165,8 +177,8 @@ func (l *line) explain(plan Plan, s share, seen facts) {
 		if l.Replicas > s.replicas {
 			l.waits = fmt.Sprintf("subset %s on %s has %d replicas and shall have %d", s.name(), at, l.Replicas, s.replicas)
 		}
-	case l.UpdatedReadyReplicas < s.replicas-s.partition:
-		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name(), at, l.UpdatedReadyReplicas, s.replicas-s.partition)
+	case l.asked < s.replicas-s.partition && !s.paused:
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name(), at, l.asked, s.replicas-s.partition)
 	case l.AvailableReplicas < s.replicas:
 		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas available, the others are ready since too short a time", s.name(), at, l.AvailableReplicas, s.replicas)
 	}
@@ -274,128 +286,6 @@ func currentRevision(status *v1alpha1.FederatedDeploymentStatus, plan Plan, seen
 		}
 	}
 	return plan.update.Name
-}
-
-// verdict is the three conditions.
-type verdict struct {
-	ready, reconciling, stalled metav1.Condition
-}
-
-func (v verdict) write(conditions *[]metav1.Condition, generation int64) {
-	for _, c := range []metav1.Condition{v.ready, v.reconciling, v.stalled} {
-		condition.Set(conditions, c.Type, c.Status, c.Reason, c.Message, generation)
-	}
-}
-
-// judge sums up. What a user must act upon comes before what nobody can know, and that before what only takes time.
-func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted error) verdict {
-	v := verdict{
-		reconciling: said(condition.Reconciling, false, v1alpha1.ReasonSettled, ""),
-		stalled:     said(condition.Stalled, false, v1alpha1.ReasonSettled, ""),
-	}
-	waits, silent := collect(lines, func(l line) string { return l.waits }), collect(lines, func(l line) string { return l.silent })
-	for _, l := range lines[min(len(plan.shares), len(lines)):] {
-		if l.Message != "" && l.waits == "" && !plan.blocked() {
-			waits = append(waits, fmt.Sprintf("subset %s is being removed from %s", l.Name, l.Cluster))
-		}
-	}
-	var refused refusedError
-	if acted != nil && !errors.As(acted, &refused) {
-		waits = append([]string{acted.Error()}, waits...)
-	}
-	if !obj.DeletionTimestamp.IsZero() {
-		message := removalMessage(lines)
-		v.ready = said(condition.Ready, false, v1alpha1.ReasonRemoving, message)
-		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonRemoving, message)
-		if why := collect(lines, func(l line) string { return l.refused }); len(why) > 0 {
-			v.stalled = said(condition.Stalled, true, v1alpha1.ReasonRemovalHeld, tell(why))
-		}
-		return v
-	}
-	if len(waits) > 0 {
-		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonProgressing, tell(waits))
-	}
-	reason, stalls := trouble(plan, lines, refused)
-	switch {
-	case len(stalls) > 0:
-		v.stalled = said(condition.Stalled, true, reason, tell(stalls))
-		v.ready = said(condition.Ready, false, reason, tell(stalls))
-	case len(silent) > 0:
-		v.ready = metav1.Condition{Type: condition.Ready, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonClusterSilent, Message: tell(silent)}
-	case len(waits) > 0:
-		v.ready = said(condition.Ready, false, v1alpha1.ReasonProgressing, tell(waits))
-	default:
-		v.ready = readyVerdict(obj, lines)
-	}
-	return v
-}
-
-// trouble is what a user has to act upon, the spec first.
-func trouble(plan Plan, lines []line, refused refusedError) (string, []string) {
-	var messages []string
-	for _, p := range plan.problems {
-		messages = append(messages, p.message)
-	}
-	if len(messages) > 0 {
-		return plan.problems[0].reason, messages
-	}
-	if refused.error != nil {
-		return v1alpha1.ReasonWorkRefused, []string{refused.Error()}
-	}
-	if messages = collect(lines, func(l line) string { return l.refused }); len(messages) > 0 {
-		return v1alpha1.ReasonWorkRefused, messages
-	}
-	return v1alpha1.ReasonRolloutStuck, collect(lines, func(l line) string { return l.stuck })
-}
-
-func readyVerdict(obj *v1alpha1.FederatedDeployment, lines []line) metav1.Condition {
-	held := int32(0)
-	for _, l := range lines {
-		held += max(0, l.DesiredReplicas-l.UpdatedReplicas)
-	}
-	desired := obj.Status.DesiredReplicas
-	if held > 0 {
-		return said(condition.Ready, true, v1alpha1.ReasonRolloutHeld, fmt.Sprintf(
-			"all %d replicas are ready; partitions keep %d of them from revision %s", desired, held, obj.Status.UpdateRevision))
-	}
-	return said(condition.Ready, true, v1alpha1.ReasonAllReplicasReady, fmt.Sprintf("all %d replicas are ready and updated", desired))
-}
-
-func removalMessage(lines []line) string {
-	var waiting []string
-	for _, l := range lines {
-		text := fmt.Sprintf("%s to remove subset %s", l.Cluster, l.Name)
-		if l.Silent {
-			text += " (" + l.Message + ")"
-		}
-		waiting = append(waiting, text)
-	}
-	if len(waiting) == 0 {
-		return "nothing is left"
-	}
-	return "waiting for " + tell(waiting)
-}
-
-func said(kind string, holds bool, reason, message string) metav1.Condition {
-	return metav1.Condition{Type: kind, Status: condition.Of(holds), Reason: reason, Message: message}
-}
-
-func collect(lines []line, of func(line) string) []string {
-	var all []string
-	for _, l := range lines {
-		if text := of(l); text != "" {
-			all = append(all, text)
-		}
-	}
-	return all
-}
-
-// tell names a few and counts the rest.
-func tell(all []string) string {
-	if len(all) <= told {
-		return strings.Join(all, "; ")
-	}
-	return fmt.Sprintf("%s; and %d more", strings.Join(all[:told], "; "), len(all)-told)
 }
 
 func revisionNamed(name string) func(appsv1.ControllerRevision) bool {

@@ -23,6 +23,7 @@ type kind struct {
 	status                         []string // status fields that are fed back
 	conditions                     bool     // has the conditions Stalled and Reconciling
 	partition                      func(spec map[string]any, partition int32) error
+	pause                          []string // field that stops updates, if the kind has one
 }
 
 func (k kind) apiVersion() string { return k.group + "/" + k.version }
@@ -38,19 +39,20 @@ var kinds = []kind{
 		template: "advancedStatefulSetTemplate", group: "apps.kruise.io", version: "v1beta1", name: "StatefulSet", resource: "statefulsets",
 		status: []string{valueObserved, valueReplicas, valueReady, valueAvailable, valueUpdated, valueUpdatedReady, valueUpdatedAvailable,
 			valueCurrentRevision, valueUpdateRevision},
-		conditions: true, partition: ordinals(false),
+		conditions: true, partition: ordinals(false), pause: []string{"updateStrategy", "rollingUpdate", "paused"},
 	},
 	{
 		template: "cloneSetTemplate", group: "apps.kruise.io", version: "v1alpha1", name: "CloneSet", resource: "clonesets",
 		status: []string{valueObserved, valueReplicas, valueReady, valueAvailable, valueUpdated, valueUpdatedReady, valueUpdatedAvailable,
 			valueCurrentRevision, valueUpdateRevision},
-		conditions: true, partition: func(spec map[string]any, partition int32) error {
+		conditions: true, pause: []string{"updateStrategy", "paused"}, partition: func(spec map[string]any, partition int32) error {
 			return unstructured.SetNestedField(spec, int64(partition), "updateStrategy", "partition")
 		},
 	},
 	{
 		template: "deploymentTemplate", group: "apps", version: "v1", name: "Deployment", resource: "deployments",
 		status: []string{valueObserved, valueReplicas, valueReady, valueAvailable, valueUpdated},
+		pause:  []string{"paused"},
 	},
 }
 
@@ -72,6 +74,12 @@ func ordinals(fill bool) func(map[string]any, int32) error {
 		}
 		return unstructured.SetNestedField(spec, int64(partition), "updateStrategy", "rollingUpdate", "partition")
 	}
+}
+
+// countable says that the workload can run two revisions, so many replicas of each.
+func (k kind) countable(tmpl map[string]any) bool {
+	strategy, _, _ := unstructured.NestedString(tmpl, "spec", "updateStrategy", "type")
+	return k.partition != nil && strategy != "OnDelete"
 }
 
 // kindOf finds the template that is set.
@@ -109,6 +117,9 @@ func workload(obj *v1alpha1.FederatedDeployment, s share) (object map[string]any
 	if adaptive(obj) {
 		annotations[v1alpha1.AnnotationRescheduleCritical] = strconv.Itoa(int(critical(obj).Seconds()))
 	}
+	if after := stepDown(obj); after != "" {
+		annotations[v1alpha1.AnnotationStepDownAfter] = after
+	}
 	metadata := map[string]any{
 		"namespace": obj.Namespace, "name": workloadName(obj.Name, subset.Name), "labels": anyOf(labels), "annotations": anyOf(annotations),
 	}
@@ -119,6 +130,11 @@ func workload(obj *v1alpha1.FederatedDeployment, s share) (object map[string]any
 	annotations[v1alpha1.AnnotationContent] = content
 	metadata["annotations"] = anyOf(annotations)
 	spec["replicas"] = int64(s.replicas)
+	if s.paused && k.pause != nil {
+		if err := unstructured.SetNestedField(spec, true, k.pause...); err != nil {
+			return nil, "", fmt.Errorf("spec.template.%s.spec: %w", k.template, err)
+		}
+	}
 	if k.partition != nil {
 		if err := k.partition(spec, s.partition); err != nil {
 			return nil, "", fmt.Errorf("spec.template.%s.spec.updateStrategy: %w", k.template, err)

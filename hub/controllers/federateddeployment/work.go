@@ -54,7 +54,7 @@ func manifestWork(obj *v1alpha1.FederatedDeployment, s share, materials map[stri
 	return &workv1.ManifestWork{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.cluster, Name: workName(obj.Namespace, obj.Name, s.name()),
-			Labels: originOf(obj).labels(obj, s.name()), Annotations: annotations(s),
+			Labels: originOf(obj).labels(obj, s.name()), Annotations: annotations(obj, s),
 		},
 		Spec: workv1.ManifestWorkSpec{
 			Workload: workv1.ManifestsTemplate{Manifests: manifests},
@@ -67,8 +67,12 @@ func manifestWork(obj *v1alpha1.FederatedDeployment, s share, materials map[stri
 	}, content, nil
 }
 
-func annotations(s share) map[string]string {
-	return map[string]string{v1alpha1.AnnotationRevision: s.revision, v1alpha1.AnnotationClusterChoice: choiceOf(s.subset)}
+func annotations(obj *v1alpha1.FederatedDeployment, s share) map[string]string {
+	all := map[string]string{v1alpha1.AnnotationRevision: s.revision, v1alpha1.AnnotationClusterChoice: choiceOf(s.subset)}
+	if after := stepDown(obj); after != "" {
+		all[v1alpha1.AnnotationStepDownAfter] = after
+	}
+	return all
 }
 
 // manifestConfigs say how each manifest is applied. What the schema would fill in is said here, or every work would differ
@@ -112,7 +116,10 @@ func encode(objects ...map[string]any) ([]workv1.Manifest, error) {
 type carried struct {
 	group, kind, name string
 	replicas          int32
+	partition         int32
 	content           string
+	// stepDown is what the workload says about it.
+	stepDown string
 }
 
 // read finds the workload in a work: the one manifest that is not of the core group.
@@ -125,10 +132,21 @@ func read(w *workv1.ManifestWork) carried {
 		replicas, _, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
 		return carried{
 			group: schema.FromAPIVersionAndKind(object.GetAPIVersion(), "").Group, kind: object.GetKind(), name: object.GetName(),
-			replicas: int32(replicas), content: object.GetAnnotations()[v1alpha1.AnnotationContent],
+			replicas: int32(replicas), partition: partitionIn(object.Object), content: object.GetAnnotations()[v1alpha1.AnnotationContent],
+			stepDown: object.GetAnnotations()[v1alpha1.AnnotationStepDownAfter],
 		}
 	}
 	return carried{}
+}
+
+// partitionIn is how many replicas keep the revision that they have, wherever the kind says that.
+func partitionIn(object map[string]any) int32 {
+	for _, path := range [][]string{{"spec", "updateStrategy", "partition"}, {"spec", "updateStrategy", "rollingUpdate", "partition"}} {
+		if n, found, err := unstructured.NestedInt64(object, path...); found && err == nil {
+			return int32(n)
+		}
+	}
+	return 0
 }
 
 // agrees says that a work already asks for what is wanted, whatever others have added to its metadata.
@@ -142,6 +160,9 @@ func agrees(live, want *workv1.ManifestWork) bool {
 		if live.Annotations[key] != value {
 			return false
 		}
+	}
+	if live.Annotations[v1alpha1.AnnotationStepDownAfter] != want.Annotations[v1alpha1.AnnotationStepDownAfter] {
+		return false
 	}
 	a, b := live.Spec, want.Spec
 	if !sameManifests(a.Workload.Manifests, b.Workload.Manifests) {
