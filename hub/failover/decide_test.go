@@ -156,6 +156,29 @@ var decisions = map[string]decision{
 		subsets: []Subset{subset("west", heard(time.Minute), failedOver(time.Hour)), subset("east", given(10)), subset("north")},
 		want:    []int32{5, 5, 5},
 	},
+	"while they are on their way up, they may still be needed": {
+		policy:  keepRunning(),
+		subsets: []Subset{subset("west", heard(time.Minute), failedOver(time.Hour), available(3)), subset("east", given(10)), subset("north")},
+		want:    []int32{5, 7, 5}, over: "west",
+	},
+	"what stands in at a silent cluster is not taken away": {
+		policy:  keepRunning(),
+		subsets: []Subset{subset("west", heard(time.Minute), failedOver(time.Hour)), subset("east", silent(time.Minute), given(10)), subset("north"), subset("south")},
+		want:    []int32{5, 10, 5, 5}, recheck: 4 * time.Minute, over: "west",
+	},
+	"what finds no node is taken away once, not twice": {
+		policy: keepRunning(),
+		subsets: []Subset{
+			subset("west", heard(time.Minute), failedOver(time.Hour)), subset("east", given(10), available(8), stuck(2)), subset("north", available(1)), subset("south")},
+		want: []int32{5, 8, 5, 5}, over: "west",
+	},
+	"while the hub is taken to be cut off, nothing is added to what was moved before": {
+		policy: keepRunning(),
+		subsets: []Subset{
+			subset("west", silent(24*time.Hour), failedOver(24*time.Hour), base(8)), subset("east", given(10), available(10)),
+			subset("north", silent(time.Hour)), subset("south", silent(time.Hour)), subset("middle", silent(time.Hour))},
+		want: []int32{8, 10, 5, 5, 5}, over: "west", says: "3 of 5 clusters fell silent together",
+	},
 	"one that falls silent during its return is waited for anew": {
 		policy:  keepRunning(),
 		subsets: []Subset{subset("west", silent(time.Minute), failedOver(time.Hour), available(3)), subset("east", given(8), available(8)), subset("north")},

@@ -94,6 +94,8 @@ type decision struct {
 	stable  string // a, unless said
 	recheck time.Duration
 	says    string
+	// healthy is for how long the wave is, "-" for not at all, if it matters.
+	healthy string
 }
 
 var decisions = map[string]decision{
@@ -232,6 +234,14 @@ var decisions = map[string]decision{
 	"not in the next round either": {
 		strategy: canary(paused), state: going(1, phase(Paused)), subsets: []Subset{subset("west"), subset("east")}, want: "a/0 a/0", phase: Paused, wave: 1,
 	},
+	"a wave that is not healthy all through a pause soaks anew": {
+		strategy: canary(paused), state: going(1, phase(Paused), healthy(20*time.Minute)), subsets: []Subset{subset("west", on("b", 3, 0)), subset("east")},
+		want: "b/3! a/0", phase: Paused, wave: 1, healthy: "-",
+	},
+	"and one that is does not": {
+		strategy: canary(paused), state: going(1, phase(Paused), healthy(20*time.Minute)), subsets: []Subset{subset("west", on("b", 3, 1)), subset("east")},
+		want: "b/3! a/0", phase: Paused, wave: 1, healthy: "20m0s",
+	},
 	"no clock runs during a pause": {
 		strategy: canary(), state: going(2, phase(Paused), began(time.Hour)), subsets: []Subset{subset("west", on("b", 0, 1)), subset("east")},
 		want: "b/0 a/0", phase: Progressing, wave: 2, recheck: 5 * time.Minute,
@@ -258,6 +268,9 @@ var decisions = map[string]decision{
 	},
 	"a kind without partitions waits for the whole": {
 		strategy: canary(), state: going(2), subsets: []Subset{subset("west", whole), subset("east", whole)}, want: "b/0 a/0", phase: Progressing, wave: 2, recheck: 4 * time.Minute,
+	},
+	"and a percentage gives it nothing": {
+		strategy: canary(), state: going(1), subsets: []Subset{subset("west", whole), subset("east", whole)}, want: "a/0 a/0", phase: Soaking, wave: 1, recheck: 10 * time.Minute,
 	},
 	"failures within the budget block nobody": {
 		strategy: canary(maxFailures(1), func(s *Strategy) { s.Waves[1].Pause = false }), state: going(2, began(5*time.Minute)),
@@ -327,11 +340,21 @@ func TestDecide(t *testing.T) {
 			if got != want {
 				t.Errorf("got %s, want %s: %s", got, want, plan.State.Message)
 			}
+			if got := healthyFor(plan.State); tc.healthy != "" && got != tc.healthy {
+				t.Errorf("healthy for %s, want %s", got, tc.healthy)
+			}
 			if !strings.Contains(plan.State.Message, tc.says) {
 				t.Errorf("message is %q, want %q", plan.State.Message, tc.says)
 			}
 		})
 	}
+}
+
+func healthyFor(s State) string {
+	if s.HealthySince.IsZero() {
+		return "-"
+	}
+	return noon.Sub(s.HealthySince).String()
 }
 
 func orElse(text, other string) string {
