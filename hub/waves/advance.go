@@ -145,7 +145,7 @@ func (r *round) letGo() bool {
 // are healthy, and not those from before it was scaled.
 func (r *round) told() bool {
 	for i, s := range r.Subsets {
-		want := r.share(i, s.Replicas)
+		want := r.asked(i)
 		if want > 0 && s.healthy(r.Update, want) && (s.Given.Replicas != s.Replicas || s.Given.updated() < want) {
 			r.state.Phase = Progressing
 			r.say("%s: subset %s is being scaled from %d to %d replicas", r.title(), s.Name, s.Given.Replicas, s.Replicas)

@@ -31,6 +31,9 @@ func on(revision string, partition, available int32) func(*Subset) {
 	}
 }
 func replicas(n int32) func(*Subset) { return func(s *Subset) { s.Replicas = n } }
+func standIns(n int32) func(*Subset) {
+	return func(s *Subset) { s.Replicas, s.StandIns = s.Replicas+n, n }
+}
 func trouble(why string) func(*Subset) {
 	return func(s *Subset) { s.Trouble = why }
 }
@@ -257,6 +260,10 @@ var decisions = map[string]decision{
 	"scaled down, too": {
 		strategy: Strategy{Waves: []Wave{{Percent: 50}}}, state: going(1), subsets: []Subset{subset("west", on("b", 2, 2), replicas(1)), subset("east", on("b", 2, 2), replicas(2))},
 		want: "b/0 b/1", phase: Progressing, wave: 1, says: "subset west is being scaled from 4 to 1 replicas",
+	},
+	"replicas that stand in for a silent cluster are updated, too, but need not be healthy": {
+		strategy: canary(), state: going(1), subsets: []Subset{subset("west", standIns(4), on("b", 6, 1)), subset("east")},
+		want: "b/6 a/0", phase: Soaking, wave: 1, recheck: 10 * time.Minute,
 	},
 	"a new subset gets what runs elsewhere": {
 		strategy: canary(), state: going(1), subsets: []Subset{subset("west", on("b", 3, 0)), subset("east"), subset("new", without)},

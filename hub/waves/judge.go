@@ -41,7 +41,7 @@ func (r *round) failedBefore(i int) bool {
 func (r *round) look() judgement {
 	var j judgement
 	for i, s := range r.Subsets {
-		want := r.share(i, s.Replicas)
+		want := r.asked(i)
 		if want == 0 || s.healthy(r.Update, want) {
 			continue
 		}
@@ -103,7 +103,7 @@ func (r *round) missing(revision string) (string, bool) {
 	for i, s := range r.Subsets {
 		switch {
 		case s.Given.Revision == "" && r.state.Phase == RollingBack: // nothing there that could go back
-		case !s.Silent && s.has(revision) < s.Replicas, s.Given.Revision != revision, s.Given.Partition > 0:
+		case !s.Silent && s.has(revision) < s.own(), s.Given.Revision != revision, s.Given.Partition > 0:
 			waits = append(waits, i)
 		}
 	}
@@ -131,7 +131,7 @@ func (r *round) tellOf(revision string, places []int) string {
 
 func (r *round) describe(revision string, i int) string {
 	s := r.Subsets[i]
-	want := r.share(i, s.Replicas)
+	want := r.asked(i)
 	var text string
 	switch {
 	case s.Silent:

@@ -70,8 +70,9 @@ type Wave struct {
 // Subset is what is known of a subset.
 type Subset struct {
 	Name string
-	// Replicas that it shall have now.
-	Replicas int32
+	// Replicas that it shall have now. StandIns of them are there for silent clusters only: they are updated like the
+	// others, but that they find no room says nothing about a revision, so health does not ask for them.
+	Replicas, StandIns int32
 	// Given is what its work says, as last written.
 	Given Given
 	// Fresh says that the cluster has reported on what was given, so that the counts speak of it.
@@ -344,6 +345,14 @@ func (r *round) share(i int, replicas int32) int32 {
 	}
 	return int32((int64(replicas)*int64(r.percent[i]) + 99) / 100)
 }
+
+// asked is how many replicas of a subset must be updated and available for it to be healthy.
+func (r *round) asked(i int) int32 {
+	return r.share(i, r.Subsets[i].own())
+}
+
+// own replicas stand in for nobody.
+func (s Subset) own() int32 { return max(0, s.Replicas-s.StandIns) }
 
 // kept is how many replicas stay on the given revision when the subset is scaled.
 func (s Subset) kept() int32 {
