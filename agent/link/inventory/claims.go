@@ -66,8 +66,8 @@ func join(nodes []corev1.Node, label string) string {
 }
 
 // Reported turns ClusterClaims into what the hub is told: reserved names first, then up to most others, each
-// part by name. dropped says how many did not fit. OCM-5.2
-func Reported(claims []clusterv1alpha1.ClusterClaim, reservedSuffixes []string, most int) (out []clusterv1.ManagedClusterClaim, dropped int) {
+// part by name. dropped are the names that did not fit. OCM-5.2
+func Reported(claims []clusterv1alpha1.ClusterClaim, reservedSuffixes []string, most int) (out []clusterv1.ManagedClusterClaim, dropped []string) {
 	var reserved, custom []clusterv1.ManagedClusterClaim
 	for i := range claims {
 		c := &claims[i]
@@ -85,7 +85,9 @@ func Reported(claims []clusterv1alpha1.ClusterClaim, reservedSuffixes []string, 
 	slices.SortFunc(reserved, byName)
 	slices.SortFunc(custom, byName)
 	if len(custom) > most {
-		dropped = len(custom) - most
+		for _, c := range custom[most:] {
+			dropped = append(dropped, c.Name)
+		}
 		custom = custom[:most]
 	}
 	return append(reserved, custom...), dropped

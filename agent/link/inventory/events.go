@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -28,9 +29,17 @@ func Turned(before, after []metav1.Condition) (event.Event, bool) {
 	return event.Warning("Unavailable", "%s", is.Message), true
 }
 
+// shownClaims is how many names the event holds.
+const shownClaims = 3
+
 // Dropped is the event for claims beyond the limit. OCM-5.2
-func Dropped(dropped, most int) event.Event {
-	return event.Warning("ClaimsDropped", "%d custom ClusterClaims are not reported, the limit is %d", dropped, most)
+func Dropped(dropped []string, most int) event.Event {
+	names := strings.Join(dropped[:min(shownClaims, len(dropped))], ", ")
+	if len(dropped) > shownClaims {
+		names += ", ..."
+	}
+	return event.Warning("ClaimsDropped", "%d custom ClusterClaims are not reported (%s), because the hub takes %d of them by name; remove some, or raise --max-custom-cluster-claims",
+		len(dropped), names, most)
 }
 
 // say leaves an event in the cluster's namespace on the hub. One that does not arrive is not worth a retry.

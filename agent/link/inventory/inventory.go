@@ -9,6 +9,7 @@ package inventory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,7 +63,7 @@ type Reporter struct {
 	Namespaces Namespaces
 
 	health  Health
-	dropped int
+	dropped []string
 }
 
 // Run makes a round at every period and after changes, until ctx ends.
@@ -115,7 +116,7 @@ func (r *Reporter) round(ctx context.Context) (time.Duration, error) {
 	if e, turned := Turned(cluster.Status.Conditions, next.Status.Conditions); turned {
 		r.say(ctx, &cluster, e)
 	}
-	if seen.dropped != r.dropped && seen.dropped > 0 {
+	if len(seen.dropped) > 0 && !slices.Equal(seen.dropped, r.dropped) {
 		r.say(ctx, &cluster, Dropped(seen.dropped, r.Options.MostClaims))
 	}
 	if seen.Claims != nil {

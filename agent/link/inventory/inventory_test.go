@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,8 +98,14 @@ func TestClaimsAreReportedReservedFirstAndCutByName(t *testing.T) { // OCM-5.2
 		names = append(names, c.Name)
 	}
 	want := []string{"id.k8s.io", "product.open-cluster-management.io", "x.corp.io", "zones.flotilla.dev", "a", "b"}
-	if d := cmp.Diff(want, names); d != "" || dropped != 1 {
-		t.Errorf("dropped %d: %s", dropped, d)
+	if d := cmp.Diff(want, names); d != "" || !slices.Equal(dropped, []string{"c"}) {
+		t.Errorf("dropped %v: %s", dropped, d)
+	}
+	want = []string{"5 custom ClusterClaims are not reported (a, b, c, ...)", "the hub takes 2 of them"}
+	for _, part := range want {
+		if got := Dropped([]string{"a", "b", "c", "d", "e"}, 2).Message; !strings.Contains(got, part) {
+			t.Errorf("%q is missing in %q", part, got)
+		}
 	}
 }
 

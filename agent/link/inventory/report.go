@@ -17,7 +17,7 @@ type Facts struct {
 	// Namespaces are the managed namespaces with what became of them. The list is the hub's: it is the one of the
 	// cluster that was looked at, and a patch of a newer cluster conflicts. OCM-5.3
 	Namespaces *[]clusterv1.ClusterSetManagedNamespaceConfig
-	dropped    int // claims beyond the limit
+	dropped    []string // claims beyond the limit
 }
 
 // Silent says that nothing may be written to a ManagedCluster's status: we are not accepted, so we have no right
