@@ -14,14 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var keys = map[string]string{"/registry/a": "1", "/registry/b": "", "/registry/c": strings.Repeat("x", 1<<20)}
+var sample = map[string]string{"/registry/a": "1", "/registry/b": "", "/registry/c": strings.Repeat("x", 1<<20)}
 
 func saveKeys(t *testing.T) (string, Summary) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hub.backup")
 	s, err := save(path, Header{Revision: 7, Prefix: "/registry/", Taken: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Etcd: "e1", Version: "3.7.3"},
 		func(add func(key, value []byte) error) error {
-			for k, v := range keys {
+			for k, v := range sample {
 				if err := add([]byte(k), []byte(v)); err != nil {
 					return err
 				}
@@ -41,7 +41,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 		got[string(k)] = string(v)
 		return nil
 	})
-	if err != nil || !maps.Equal(got, keys) {
+	if err != nil || !maps.Equal(got, sample) {
 		t.Fatalf("%v, %d keys", err, len(got))
 	}
 	if d := cmp.Diff(saved, loaded); d != "" || loaded.Keys != 3 || loaded.Revision != 7 || len(loaded.SHA256) != 64 || loaded.File == 0 {

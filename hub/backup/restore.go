@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -70,7 +69,7 @@ func (r *Restore) into(ctx context.Context, c *clientv3.Client, saved map[string
 	if err := plan.Print(r.Out, r.DryRun); err != nil || r.DryRun {
 		return err
 	}
-	if err := r.write(ctx, c, plan.announce); err != nil {
+	if err := write(ctx, keys{c}, plan.announce); err != nil {
 		return fmt.Errorf("tell of the new history, before anything else was changed: %w", err)
 	}
 	if err := r.say("the new history is told; waiting %s for agents to see it\n", r.Announce); err != nil {
@@ -85,8 +84,10 @@ func (r *Restore) into(ctx context.Context, c *clientv3.Client, saved map[string
 	if plan, err = r.plan(ctx, c, saved, id); err != nil {
 		return err
 	}
-	err = r.write(ctx, c, plan.rest)
-	return errors.Join(err, r.say("%d keys written\n", len(plan.rest)))
+	if err := write(ctx, keys{c}, plan.rest); err != nil {
+		return err
+	}
+	return r.say("%d keys written\n", len(plan.rest))
 }
 
 func (r *Restore) plan(ctx context.Context, c *clientv3.Client, saved map[string][]byte, id string) (Plan, error) {
@@ -101,25 +102,45 @@ func (r *Restore) plan(ctx context.Context, c *clientv3.Client, saved map[string
 	return compare(r.root(), saved, now, r.Excludes, id)
 }
 
-// write puts and deletes, each key only if it is still as it was compared. One that changed in between is tried once more
-// by itself: who restores a hub wants the saved state, not what a heartbeat has just written.
-func (r *Restore) write(ctx context.Context, c *clientv3.Client, changes []change) error {
+// store is what a restore writes to.
+type store interface {
+	// commit writes all or nothing; nothing if any key is not as it was compared.
+	commit(ctx context.Context, changes []change) (bool, error)
+	// version is the revision of a key; 0 is that it is not there.
+	version(ctx context.Context, key string) (int64, error)
+}
+
+// write puts and deletes, each key only if it is still as it was compared. One that changed in between is tried again by
+// itself: who restores a hub wants the saved state, not what a heartbeat has just written.
+func write(ctx context.Context, s store, changes []change) error {
 	var failed *multierror.Error
 	for len(changes) > 0 {
 		n := together(changes)
-		done, err := commit(ctx, c, changes[:n])
+		done, err := s.commit(ctx, changes[:n])
 		if err != nil {
 			return err
 		}
 		for _, one := range changes[:n] {
-			if done {
-				break
+			if !done {
+				failed = multierror.Append(failed, again(ctx, s, one))
 			}
-			failed = multierror.Append(failed, again(ctx, c, one))
 		}
 		changes = changes[n:]
 	}
 	return failed.ErrorOrNil()
+}
+
+// again writes a key over what has become of it.
+func again(ctx context.Context, s store, x change) (err error) {
+	for range 3 {
+		if x.mod, err = s.version(ctx, x.key); err != nil {
+			return err
+		}
+		if done, err := s.commit(ctx, []change{x}); done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s changes faster than it can be written; stop who writes it and restore again", x.key)
 }
 
 // together is how many of the next changes fit into a transaction.
@@ -133,8 +154,10 @@ func together(changes []change) int {
 	return len(changes)
 }
 
-// commit writes all or nothing.
-func commit(ctx context.Context, c *clientv3.Client, changes []change) (bool, error) {
+// keys are those of etcd.
+type keys struct{ clientv3.KV }
+
+func (k keys) commit(ctx context.Context, changes []change) (bool, error) {
 	var same []clientv3.Cmp
 	var writes []clientv3.Op
 	for _, x := range changes {
@@ -145,29 +168,22 @@ func commit(ctx context.Context, c *clientv3.Client, changes []change) (bool, er
 			writes = append(writes, clientv3.OpPut(x.key, string(x.value)))
 		}
 	}
-	got, err := c.Txn(ctx).If(same...).Then(writes...).Commit()
+	got, err := k.Txn(ctx).If(same...).Then(writes...).Commit()
 	if err != nil {
 		return false, fmt.Errorf("write %d keys from %s: %w", len(changes), changes[0].key, err)
 	}
 	return got.Succeeded, nil
 }
 
-// again writes a key over what has become of it.
-func again(ctx context.Context, c *clientv3.Client, x change) error {
-	for range 3 {
-		got, err := c.Get(ctx, x.key)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", x.key, err)
-		}
-		x.mod = 0
-		if len(got.Kvs) > 0 {
-			x.mod = got.Kvs[0].ModRevision
-		}
-		if done, err := commit(ctx, c, []change{x}); done || err != nil {
-			return err
-		}
+func (k keys) version(ctx context.Context, key string) (int64, error) {
+	got, err := k.Get(ctx, key, clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", key, err)
 	}
-	return fmt.Errorf("%s changes faster than it can be written; stop who writes it and restore again", x.key)
+	if len(got.Kvs) == 0 {
+		return 0, nil
+	}
+	return got.Kvs[0].ModRevision, nil
 }
 
 // historyObject is the ConfigMap in a form that every API server reads from its etcd.
