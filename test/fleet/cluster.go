@@ -97,6 +97,11 @@ func (r *Running) InsideURL() string {
 	return "https://" + net.JoinHostPort(r.fleet.slot().gateway(), strconv.Itoa(r.port(portAPIServer)))
 }
 
+// Etcd returns where the cluster keeps its data: the endpoint, which all clusters share, and the prefix of its keys.
+func (r *Running) Etcd() (endpoint, prefix string) {
+	return r.fleet.etcdEndpoint(), etcdPrefix(r.Name())
+}
+
 // Client returns a client with the administrator's rights.
 func (r *Running) Client() (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(r.rest)
