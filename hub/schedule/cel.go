@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
@@ -21,12 +23,15 @@ import (
 const (
 	costPerCall  = 100_000
 	costBudget   = 10_000_000 // of one placement, over all clusters
-	maxPrograms  = 1024       // kept compiled
+	maxPrograms  = 256        // kept compiled, with what they said of each cluster
 	maxCELReason = 200        // bytes of a runtime error that a reader sees
 )
 
 // celVariable is the cluster, whole. OCM-16.3
 const celVariable = "managedCluster"
+
+// scoresFunction gives the scores of an add-on for a cluster. OCM-16.3
+const scoresFunction = "scores"
 
 // programs are compiled expressions. Compiling costs a thousand evaluations, and placements are looked at often.
 var programs = lru.New(maxPrograms)
@@ -36,6 +41,20 @@ type program struct {
 	source string
 	run    cel.Program
 	no     *Verdict
+	scores bool // is a function of scores too, so its outcomes are not remembered
+	memo   atomic.Pointer[memo]
+}
+
+// outcome is what an expression said of a cluster, and what finding out cost.
+type outcome struct {
+	unmet *Verdict
+	cost  uint64
+}
+
+// memo are the outcomes for one fleet. An expression sees nothing but the cluster, which never changes.
+type memo struct {
+	fleet    *Fleet
+	outcomes []atomic.Pointer[outcome]
 }
 
 // programOf compiles an expression, or finds it compiled.
@@ -58,16 +77,57 @@ func programOf(expression string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{source: expression, run: run, no: &Verdict{StagePredicate, fmt.Sprintf("CEL %s is not met", expression)}}
+	ofScores := celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.FunctionMatcher(scoresFunction))
+	p := &program{source: expression, run: run, scores: len(ofScores) > 0, no: &Verdict{StagePredicate, fmt.Sprintf("CEL %s is not met", expression)}}
 	programs.Add(expression, p)
 	return p, nil
 }
 
-// unmet is why the expression is not true of a cluster, and what finding out cost.
-func (p *program) unmet(c *Cluster, scores Scores) (*Verdict, uint64) {
+// outcome is what the expression says of a cluster. What it said before holds while the cluster is the same.
+func (p *program) outcome(f *Fleet, at int32, scores Scores) outcome {
+	if p.scores {
+		return p.eval(f.clusters[at], scores)
+	}
+	known := &p.remembered(f).outcomes[at]
+	if o := known.Load(); o != nil {
+		return *o
+	}
+	o := p.eval(f.clusters[at], nil)
+	known.Store(&o)
+	return o
+}
+
+// remembered is the memo for a fleet. From the memo for another it takes over what is about clusters that both have.
+func (p *program) remembered(f *Fleet) *memo {
+	old := p.memo.Load()
+	if old != nil && old.fleet == f {
+		return old
+	}
+	m := &memo{fleet: f, outcomes: make([]atomic.Pointer[outcome], len(f.clusters))}
+	if old != nil {
+		m.take(old)
+	}
+	p.memo.Store(m)
+	return m
+}
+
+// take walks both fleets, which are in the order of names.
+func (m *memo) take(old *memo) {
+	was := 0
+	for i, c := range m.fleet.clusters {
+		for was < len(old.fleet.clusters) && old.fleet.clusters[was].Name < c.Name {
+			was++
+		}
+		if was < len(old.fleet.clusters) && old.fleet.clusters[was] == c {
+			m.outcomes[i].Store(old.outcomes[was].Load())
+		}
+	}
+}
+
+func (p *program) eval(c *Cluster, scores Scores) outcome {
 	whole, err := c.cel()
 	if err != nil {
-		return p.failed(err), 0
+		return outcome{unmet: p.failed(err)}
 	}
 	out, details, err := p.run.Eval(map[string]any{celVariable: scored{whole, c.Name, scores}})
 	var cost uint64
@@ -76,11 +136,11 @@ func (p *program) unmet(c *Cluster, scores Scores) (*Verdict, uint64) {
 	}
 	switch {
 	case err != nil:
-		return p.failed(err), cost
+		return outcome{p.failed(err), cost}
 	case out == types.True:
-		return nil, cost
+		return outcome{nil, cost}
 	}
-	return p.no, cost
+	return outcome{p.no, cost}
 }
 
 // failed is a runtime error: this cluster does not match. OCM-16.3
@@ -103,7 +163,7 @@ var celEnv = sync.OnceValues(func() (*cel.Env, error) {
 	all := version.MajorMinor(1, 37)
 	set, err := environment.MustBaseEnvSet(all).Extend(environment.VersionedOptions{IntroducedVersion: all, EnvOptions: []cel.EnvOption{
 		cel.Variable(celVariable, cel.DynType),
-		cel.Function("scores", cel.MemberOverload("managedCluster_scores_string",
+		cel.Function(scoresFunction, cel.MemberOverload("managedCluster_scores_string",
 			[]*cel.Type{cel.DynType, cel.StringType}, cel.ListType(cel.DynType), cel.BinaryBinding(scoresOf))),
 		cel.Function("parseJSON",
 			cel.MemberOverload("string_parseJSON", []*cel.Type{cel.StringType}, cel.DynType, cel.UnaryBinding(parseJSON)),

@@ -32,17 +32,17 @@ type Refusal struct {
 // centurySeconds is as long as anybody waits; more overflows a time.Duration.
 const centurySeconds = 100 * 365 * 24 * 60 * 60
 
-// check is one objection that a placement may have to a cluster; nil is none.
-type check func(*run, *Cluster) *Verdict
+// check is one objection that a placement may have to the cluster at a position of the fleet; nil is none.
+type check func(*run, int32) *Verdict
 
 // eligible are the checks that a candidate has to pass, the cheapest first.
 var eligible = []check{(*run).matches, (*run).tolerates}
 
 var leavingVerdict = &Verdict{StageLeaving, "the cluster is being deleted"}
 
-func (r *run) objection(c *Cluster) *Verdict {
+func (r *run) objection(at int32) *Verdict {
 	for _, check := range eligible {
-		if v := check(r, c); v != nil {
+		if v := check(r, at); v != nil {
 			return v
 		}
 	}
@@ -50,13 +50,13 @@ func (r *run) objection(c *Cluster) *Verdict {
 }
 
 // matches wants one predicate that holds; without predicates every cluster does. OCM-16.3
-func (r *run) matches(c *Cluster) *Verdict {
+func (r *run) matches(at int32) *Verdict {
 	if len(r.policy.predicates) == 0 {
 		return nil
 	}
 	var unmet []*Verdict
 	for i := range r.policy.predicates {
-		v := r.unmet(&r.policy.predicates[i], c)
+		v := r.unmet(&r.policy.predicates[i], at)
 		if v == nil {
 			return nil
 		}
@@ -69,14 +69,14 @@ func (r *run) matches(c *Cluster) *Verdict {
 }
 
 // unmet is the first line of a predicate that does not hold. A runtime error of CEL is no match, and no problem.
-func (r *run) unmet(p *predicate, c *Cluster) *Verdict {
-	if v := unmetRequirement(p.requirements, c); v != nil {
+func (r *run) unmet(p *predicate, at int32) *Verdict {
+	if v := unmetRequirement(p.requirements, r.Fleet.clusters[at]); v != nil {
 		return v
 	}
 	for _, program := range p.programs {
-		v, cost := program.unmet(c, r.Scores)
-		if r.cost += cost; v != nil {
-			return v
+		o := program.outcome(r.Fleet, at, r.Scores)
+		if r.cost += o.cost; o.unmet != nil {
+			return o.unmet
 		}
 	}
 	return nil
@@ -124,8 +124,8 @@ type taintKey struct {
 }
 
 // tolerates wants every taint tolerated, and notes when a toleration ends. OCM-16.4
-func (r *run) tolerates(c *Cluster) *Verdict {
-	until := never
+func (r *run) tolerates(at int32) *Verdict {
+	c, until := r.Fleet.clusters[at], never
 	for i := range c.object.Spec.Taints {
 		taint := &c.object.Spec.Taints[i]
 		if r.harmless(taint, c) {

@@ -124,11 +124,15 @@ type because struct {
 }
 
 func (b because) line() string {
-	const told = 8
-	if len(b.clusters) <= told {
-		return strings.Join(b.clusters, ", ") + ": " + b.why
+	const told, long = 8, 300
+	why := b.why
+	if len(why) > long { // an expression of CEL may be a page
+		why = why[:long] + "..."
 	}
-	return fmt.Sprintf("%s and %d more: %s", strings.Join(b.clusters[:told], ", "), len(b.clusters)-told, b.why)
+	if len(b.clusters) <= told {
+		return strings.Join(b.clusters, ", ") + ": " + why
+	}
+	return fmt.Sprintf("%s and %d more: %s", strings.Join(b.clusters[:told], ", "), len(b.clusters)-told, why)
 }
 
 func byReason(left []Refusal) []because {

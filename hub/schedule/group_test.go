@@ -152,8 +152,12 @@ func TestSummary(t *testing.T) {
 	for i := range 100 {
 		left = append(left, Refusal{fmt.Sprint("c", i), &Verdict{StagePredicate, strings.Repeat("x", 90) + fmt.Sprint(i)}})
 	}
-	if text := Summary(left); len(text) > 1024 || !strings.HasSuffix(text, "; and 91 more reasons") {
+	if text := Summary(left); len(text) > 1024 || !strings.HasSuffix(text, "; and 90 more reasons") {
 		t.Errorf("%d bytes: %s", len(text), text)
+	}
+	long := Summary([]Refusal{{"a", &Verdict{StagePredicate, strings.Repeat("x", 5000)}}, {"b", &Verdict{StagePredicate, "short"}}})
+	if !strings.HasPrefix(long, "2 clusters left out: a: xxx") || !strings.HasSuffix(long, "x...; b: short") {
+		t.Error(long)
 	}
 	if c := (&Result{}).Conditions()[2]; c.Status != "False" || c.Reason != ReasonNoneLeft {
 		t.Errorf("%+v", c)

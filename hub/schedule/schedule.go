@@ -160,7 +160,7 @@ func (r *run) decide(candidates []int32) *Problem {
 func (r *run) filter(candidates []int32) ([]int32, *Problem) {
 	feasible := make([]int32, 0, len(candidates))
 	for i, at := range candidates {
-		verdict := r.objection(r.Fleet.clusters[at])
+		verdict := r.objection(at)
 		if r.cost > costBudget {
 			return nil, costProblem(i+1, len(candidates))
 		}

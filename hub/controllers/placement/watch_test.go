@@ -163,7 +163,7 @@ func TestWhoIsWoken(t *testing.T) {
 					t.Fatal(err)
 				}
 				tc.happens(w, q)
-				time.Sleep(2 * pace) // of the bubble's clock
+				<-time.After(2 * pace) // by the clock of the bubble
 				if got := q.since(); got != tc.want {
 					t.Errorf("woke %q, want %q", got, tc.want)
 				}
@@ -183,16 +183,16 @@ func TestEventsAreGathered(t *testing.T) {
 		for range 1000 {
 			one()
 		}
-		time.Sleep(gather + time.Millisecond)
+		<-time.After(gather + time.Millisecond)
 		if got := q.since(); got != "all claims" {
 			t.Errorf("woke %q", got)
 		}
 		one()
-		time.Sleep(pace - gather - 10*time.Millisecond)
+		<-time.After(pace - gather - 10*time.Millisecond)
 		if got := q.since(); got != "" {
 			t.Errorf("woke %q before its time", got)
 		}
-		time.Sleep(2 * gather)
+		<-time.After(2 * gather)
 		if got := q.since(); got != "all claims" {
 			t.Errorf("woke %q", got)
 		}
@@ -214,7 +214,7 @@ func TestNewsThatCannotBeReadAreTriedAgain(t *testing.T) {
 		}
 		w.bindings().Create(t.Context(), event.CreateEvent{Object: binding("lab")}, q)
 		w.scores().Create(t.Context(), event.CreateEvent{Object: score(1, noon)}, q)
-		time.Sleep(5 * pace)
+		<-time.After(5 * pace)
 		if got := q.since(); got != "all claims dev scores" {
 			t.Errorf("woke %q", got)
 		}
