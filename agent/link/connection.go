@@ -54,6 +54,7 @@ func hubMapper() meta.RESTMapper {
 		schema.GroupVersion(workv1.GroupVersion).WithKind("ManifestWork"):       meta.RESTScopeNamespace,
 	} {
 		m.Add(kind, scope)
+		m.Add(kind.GroupVersion().WithKind(kind.Kind+"List"), scope) // a cache of one namespace asks whether lists are namespaced
 	}
 	return m
 }
