@@ -123,7 +123,7 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.T
 	case seen.malformed != nil:
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonInvalidSpec, message: seen.malformed.Error()}}}
 	}
-	if errs := Validate(obj); len(errs) > 0 {
+	if errs := append(Validate(obj), validateChange(obj, seen)...); len(errs) > 0 {
 		return Plan{problems: invalid(errs)}
 	}
 	plan, of := Plan{}, bySubset(seen.works)

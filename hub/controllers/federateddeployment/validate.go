@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -287,6 +288,43 @@ func validatePartitions(obj *v1alpha1.FederatedDeployment, at *field.Path) field
 		}
 	}
 	return errs
+}
+
+// changeable are the fields of a stateful template's spec that may change.
+var changeable = []string{"template", "updateStrategy", "replicas"}
+
+// validateChange lists what the user changed since the revision that went out last and may not: members would refuse to
+// change it in a StatefulSet that exists (WL-5.3).
+func validateChange(obj *v1alpha1.FederatedDeployment, seen facts) field.ErrorList {
+	i := slices.IndexFunc(seen.revisions, revisionNamed(obj.Status.UpdateRevision))
+	if i < 0 {
+		return nil
+	}
+	k, was, _ := kindOf(templateIn(seen.revisions[i].Data.Raw))
+	if k.name != "StatefulSet" {
+		return nil
+	}
+	is, same := seen.template[k.template].(map[string]any)
+	if !same {
+		return nil
+	}
+	before, _ := was["spec"].(map[string]any)
+	after, _ := is["spec"].(map[string]any)
+	var errs field.ErrorList
+	for _, name := range slices.Sorted(maps.Keys(union(before, after))) {
+		if !slices.Contains(changeable, name) && !reflect.DeepEqual(before[name], after[name]) {
+			errs = append(errs, field.Forbidden(field.NewPath("spec", "template", k.template, "spec", name), fmt.Sprintf(
+				"is immutable, only template and updateStrategy may change; change it back, or create a %s of another name", originOf(obj).gvk.Kind)))
+		}
+	}
+	return errs
+}
+
+func union(a, b map[string]any) map[string]any {
+	all := map[string]any{}
+	maps.Copy(all, a)
+	maps.Copy(all, b)
+	return all
 }
 
 // invalid turns what is wrong into problems.

@@ -161,3 +161,38 @@ func TestDecode(t *testing.T) {
 		})
 	}
 }
+
+// WL-5.3: of a StatefulSet's spec only template and updateStrategy may change.
+func TestStatefulTemplatesAreImmutable(t *testing.T) {
+	stateful := func(service, image string) *v1alpha1.FederatedDeployment {
+		return web(func(o *v1alpha1.FederatedDeployment) {
+			pod := *o.Spec.Template.CloneSetTemplate.Spec.Template.DeepCopy()
+			pod.Spec.Containers[0].Image = image
+			o.Spec.Template = v1alpha1.SubsetTemplate{StatefulSetTemplate: &kruisev1alpha1.StatefulSetTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: nativev1.StatefulSetSpec{ServiceName: service, Template: pod},
+			}}
+		})
+	}
+	was := stateful("web", "web:v1")
+	seen := after(t, was, blank(was))
+	for name, tc := range map[string]struct {
+		obj  *v1alpha1.FederatedDeployment
+		want string
+	}{
+		"another image":   {obj: stateful("web", "web:v2")},
+		"another kind":    {obj: web()},
+		"another service": {stateful("other", "web:v1"), "spec.template.statefulSetTemplate.spec.serviceName: Forbidden: is immutable, only template and updateStrategy may change; change it back, or create a FederatedDeployment of another name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.obj.Status.UpdateRevision = seen.revisions[0].Name
+			plan := decide(tc.obj, now(tc.obj, seen))
+			got := ""
+			for _, p := range plan.problems {
+				got += p.message
+			}
+			if got != tc.want || (tc.want != "") != plan.empty() {
+				t.Errorf("%q, plan %s", got, outline(plan))
+			}
+		})
+	}
+}
