@@ -28,6 +28,8 @@ const (
 	RawFeedbackJSON featuregate.Feature = "RawFeedbackJsonString"
 	// ClusterClaim tells the hub the ClusterClaims of this cluster (OCM-5.2).
 	ClusterClaim featuregate.Feature = "ClusterClaim"
+	// MultipleHubs lets the agent choose among several hubs (OCM-6.2).
+	MultipleHubs featuregate.Feature = "MultipleHubs"
 	// ClusterProperty tells it the ClusterProperties of about.k8s.io too (OCM-5.2).
 	ClusterProperty featuregate.Feature = "ClusterProperty"
 )
@@ -56,7 +58,7 @@ func NewOptions() (*Options, error) {
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
 		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off, RawFeedbackJSON: off,
-		ClusterClaim: {Default: true, PreRelease: featuregate.Beta}, ClusterProperty: off,
+		ClusterClaim: {Default: true, PreRelease: featuregate.Beta}, ClusterProperty: off, MultipleHubs: off,
 	})
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()
@@ -89,6 +91,9 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 func (o *Options) Validate() []error {
 	_, problems := cmd.Choose(names(), o.Controllers)
 	problems = append(problems, o.Manager.Validate()...)
+	if len(o.Link.BootstrapKubeconfigs) > 0 && !o.gates.Enabled(MultipleHubs) {
+		problems = append(problems, fmt.Errorf("--bootstrap-kubeconfigs: several hubs need --feature-gates=%s=true", MultipleHubs))
+	}
 	if err := o.Link.Validate(); err != nil {
 		problems = append(problems, err)
 	}

@@ -37,12 +37,12 @@ func TestDefaultsAreValidAndListenNowhere(t *testing.T) {
 }
 
 func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
-	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--spoke-cluster-name=Not_A_Name")
+	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--spoke-cluster-name=Not_A_Name", "--bootstrap-kubeconfigs=a,b")
 	var all []string
 	for _, p := range o.Validate() {
 		all = append(all, p.Error())
 	}
-	for _, flag := range []string{"--controllers", "--cloneset-workers", "--spoke-cluster-name"} {
+	for _, flag := range []string{"--controllers", "--cloneset-workers", "--spoke-cluster-name", "--feature-gates=MultipleHubs=true"} {
 		if !strings.Contains(strings.Join(all, "\n"), flag) {
 			t.Errorf("%s is not among %q", flag, all)
 		}
@@ -51,7 +51,7 @@ func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
 
 // WL-0.3, OCM-2.6
 func TestGatesHaveTheNamesAndDefaultsOfTheContract(t *testing.T) {
-	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false, "RecreatePodWhenChangeVCTInCloneSetGate": false, "RawFeedbackJsonString": false} {
+	for gate, want := range map[featuregate.Feature]bool{"CloneSetShortHash": false, "CloneSetPartitionRollback": false, "PreparingUpdateAsUpdate": false, "RecreatePodWhenChangeVCTInCloneSetGate": false, "RawFeedbackJsonString": false, "MultipleHubs": false} {
 		if got := parse(t).gates.Enabled(gate); got != want {
 			t.Errorf("%s is %v by default", gate, got)
 		}

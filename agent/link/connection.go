@@ -48,6 +48,7 @@ func hubMapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	for kind, scope := range map[schema.GroupVersionKind]meta.RESTScope{
 		certificatesv1.SchemeGroupVersion.WithKind("CertificateSigningRequest"): meta.RESTScopeRoot,
+		authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"):  meta.RESTScopeRoot,
 		schema.GroupVersion(clusterv1.GroupVersion).WithKind("ManagedCluster"):  meta.RESTScopeRoot,
 		coordinationv1.SchemeGroupVersion.WithKind("Lease"):                     meta.RESTScopeNamespace,
 		eventsv1.SchemeGroupVersion.WithKind("Event"):                           meta.RESTScopeNamespace,

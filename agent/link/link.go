@@ -45,6 +45,7 @@ type Link struct {
 	local     *localCluster
 	registrar register.Registrar
 	fence     *fence.Fence
+	left      atomic.Pointer[string] // server of the hub that was left last
 	agentID   atomic.Pointer[string] // whose records are ours; nil: not known yet
 }
 
@@ -71,7 +72,7 @@ func New(local *rest.Config, o Options) (*Link, error) {
 	l.registrar = register.NewRegistrar(register.Registrar{
 		Store:      register.Store{Local: cluster.client, Namespace: o.AgentNamespace, Name: o.HubKubeconfigSecret, Dir: o.HubKubeconfigDir},
 		Identity:   register.Identity{Cluster: o.ClusterName, Agent: o.AgentName},
-		Kubeconfig: o.BootstrapKubeconfig,
+		Kubeconfig: o.hubs()[0],
 		Expiration: o.CertExpirationSeconds,
 		Cluster:    register.Cluster{URLs: o.ExternalServerURLs, CA: ca, Annotations: o.annotations()},
 		Dial: func(ctx context.Context, boot register.Bootstrap) (client.WithWatch, error) {
@@ -106,7 +107,11 @@ func (l *Link) Start(ctx context.Context) error {
 	defer background.Wait()
 	backoff := newBackoff()
 	for ctx.Err() == nil {
-		credentials, err := l.credentials(ctx)
+		err := l.choose(ctx)
+		var credentials register.Credentials
+		if err == nil {
+			credentials, err = l.credentials(ctx)
+		}
 		if err == nil {
 			err = l.session(ctx, credentials)
 			backoff = newBackoff()
@@ -170,7 +175,7 @@ func (l *Link) pause(ctx context.Context, err error, backoff *wait.Backoff) {
 	case errors.Is(err, register.ErrNoBootstrap):
 		delay = noticeBootstrap
 		log.V(1).Info("No hub to join yet", "cause", err.Error())
-	case errors.Is(err, register.ErrMoved), errors.Is(err, errCredentials):
+	case errors.Is(err, register.ErrMoved), errors.Is(err, errCredentials), errors.Is(err, errLeft):
 		log.Info("Joining again", "why", err.Error())
 	case err != nil:
 		delay = backoff.Step()

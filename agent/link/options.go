@@ -17,35 +17,46 @@ const (
 	annotationPrefix = "agent.open-cluster-management.io"
 	shortestCert     = 3600 // seconds
 	longestAgentName = 63
+	shortestToken    = 600 // seconds
+	driverCSR        = "csr"
 )
 
 // Options say how this agent reaches its hub and what it tells. Flag names are those of OCM-2.5.
 type Options struct {
-	BootstrapKubeconfig   string
-	HubKubeconfigDir      string
-	HubKubeconfigSecret   string
-	AgentNamespace        string // of the credential secret, on the local cluster
-	ClusterName           string
-	AgentName             string
-	AgentID               string
-	ExternalServerURLs    []string
-	ClusterAnnotations    map[string]string
-	CertExpirationSeconds int32
-	HealthCheckPeriod     time.Duration
-	MaxCustomClaims       int
-	ReservedClaimSuffixes []string
-	StatusSyncInterval    time.Duration
-	EvictionGrace         time.Duration
-	MassRemovalShare      int
-	ResyncInterval        time.Duration
-	MaxJSONRawLength      int32
-	MaxFeedbackWatch      int
-	RawFeedbackJSON       bool // feature gate RawFeedbackJsonString; the app sets it
-	WithoutClaims         bool // feature gate ClusterClaim is off; the app sets it
-	ClusterProperties     bool // feature gate ClusterProperty; the app sets it
-	WorkConcurrency       int
-	HubQPS                float32
-	HubBurst              int
+	BootstrapKubeconfig string
+	// BootstrapKubeconfigs are those of several hubs, of which one is served at a time (gate MultipleHubs).
+	BootstrapKubeconfigs      []string
+	BootstrapKubeconfigSecret string
+	HubConnectionTimeout      int32 // seconds
+	RegistrationAuth          string
+	AddOnRegistrationAuth     string
+	AddOnTokenSeconds         int32
+	WorkloadSourceDriver      string
+	WorkloadSourceConfig      string
+	HubKubeconfigDir          string
+	HubKubeconfigSecret       string
+	AgentNamespace            string // of the credential secret, on the local cluster
+	ClusterName               string
+	AgentName                 string
+	AgentID                   string
+	ExternalServerURLs        []string
+	ClusterAnnotations        map[string]string
+	CertExpirationSeconds     int32
+	HealthCheckPeriod         time.Duration
+	MaxCustomClaims           int
+	ReservedClaimSuffixes     []string
+	StatusSyncInterval        time.Duration
+	EvictionGrace             time.Duration
+	MassRemovalShare          int
+	ResyncInterval            time.Duration
+	MaxJSONRawLength          int32
+	MaxFeedbackWatch          int
+	RawFeedbackJSON           bool // feature gate RawFeedbackJsonString; the app sets it
+	WithoutClaims             bool // feature gate ClusterClaim is off; the app sets it
+	ClusterProperties         bool // feature gate ClusterProperty; the app sets it
+	WorkConcurrency           int
+	HubQPS                    float32
+	HubBurst                  int
 }
 
 // Defaults are the options of an agent that was told nothing.
@@ -54,6 +65,8 @@ func Defaults() Options {
 		HubKubeconfigDir: "/spoke/hub-kubeconfig", HubKubeconfigSecret: "hub-kubeconfig-secret",
 		AgentNamespace: "open-cluster-management-agent", HealthCheckPeriod: time.Minute, MaxCustomClaims: 20,
 		StatusSyncInterval: 10 * time.Second, MaxJSONRawLength: 1024, MaxFeedbackWatch: 50, WorkConcurrency: 5,
+		BootstrapKubeconfigSecret: "bootstrap-hub-kubeconfig", HubConnectionTimeout: 600, RegistrationAuth: driverCSR,
+		AddOnRegistrationAuth: driverCSR, AddOnTokenSeconds: 31536000, WorkloadSourceDriver: "kube",
 		HubQPS: 50, HubBurst: 100, EvictionGrace: time.Hour, MassRemovalShare: 25, ResyncInterval: 4 * time.Minute,
 	}
 }
@@ -61,6 +74,14 @@ func Defaults() Options {
 // Bind registers the flags; what o holds is their default.
 func (o *Options) Bind(f *pflag.FlagSet) {
 	f.StringVar(&o.BootstrapKubeconfig, "bootstrap-kubeconfig", o.BootstrapKubeconfig, "kubeconfig to join a hub with; empty: run for this cluster alone")
+	f.StringSliceVar(&o.BootstrapKubeconfigs, "bootstrap-kubeconfigs", o.BootstrapKubeconfigs, "kubeconfigs of two or more hubs, of which the first that lets us in is joined (gate MultipleHubs)")
+	f.StringVar(&o.BootstrapKubeconfigSecret, "bootstrap-kubeconfig-secret", o.BootstrapKubeconfigSecret, "secret that the bootstrap kubeconfig is mounted from; the file is what is read, again whenever it changes")
+	f.Int32Var(&o.HubConnectionTimeout, "hub-connection-timeout-seconds", o.HubConnectionTimeout, "with several hubs: leave one whose lease could not be renewed for so long")
+	f.StringVar(&o.RegistrationAuth, "registration-auth", o.RegistrationAuth, "how to authenticate with the hub; csr is the only way this agent knows")
+	f.StringVar(&o.AddOnRegistrationAuth, "addon-kubeclient-registration-auth", o.AddOnRegistrationAuth, "how add-ons authenticate with the hub: csr or token")
+	f.Int32Var(&o.AddOnTokenSeconds, "addon-token-expiration-seconds", o.AddOnTokenSeconds, "wanted life of an add-on's token, at least 600")
+	f.StringVar(&o.WorkloadSourceDriver, "workload-source-driver", o.WorkloadSourceDriver, "where works come from; kube, the hub's API server, is the only source this agent knows")
+	f.StringVar(&o.WorkloadSourceConfig, "workload-source-config", o.WorkloadSourceConfig, "file that configures the source; kube needs none")
 	f.StringVar(&o.HubKubeconfigDir, "hub-kubeconfig-dir", o.HubKubeconfigDir, "folder for the credentials that the hub issued")
 	f.StringVar(&o.HubKubeconfigSecret, "hub-kubeconfig-secret", o.HubKubeconfigSecret, "secret on this cluster for the same")
 	f.StringVar(&o.AgentNamespace, "agent-namespace", o.AgentNamespace, "namespace of that secret")
@@ -84,7 +105,42 @@ func (o *Options) Bind(f *pflag.FlagSet) {
 }
 
 // Enabled reports whether there is a hub to talk to, now or once the bootstrap kubeconfig appears.
-func (o Options) Enabled() bool { return o.BootstrapKubeconfig != "" }
+func (o Options) Enabled() bool {
+	return o.BootstrapKubeconfig != "" || len(o.BootstrapKubeconfigs) > 0
+}
+
+// hubs are the bootstrap kubeconfigs to choose from.
+func (o Options) hubs() []string {
+	if len(o.BootstrapKubeconfigs) > 0 {
+		return o.BootstrapKubeconfigs
+	}
+	return []string{o.BootstrapKubeconfig}
+}
+
+// validateDrivers refuses what this agent cannot do, rather than doing something else. OCM-2.5, OCM-6.3
+func (o Options) validateDrivers(complain func(format string, args ...any)) {
+	if o.RegistrationAuth != driverCSR {
+		complain("--registration-auth %q: this agent only knows csr", o.RegistrationAuth)
+	}
+	if o.AddOnRegistrationAuth != driverCSR && o.AddOnRegistrationAuth != "token" {
+		complain("--addon-kubeclient-registration-auth %q: must be csr or token", o.AddOnRegistrationAuth)
+	}
+	if o.AddOnTokenSeconds < shortestToken {
+		complain("--addon-token-expiration-seconds %d: must be at least %d", o.AddOnTokenSeconds, shortestToken)
+	}
+	if o.WorkloadSourceDriver != "kube" {
+		complain("--workload-source-driver %q: this agent only knows kube", o.WorkloadSourceDriver)
+	}
+	if len(o.BootstrapKubeconfigs) == 1 {
+		complain("--bootstrap-kubeconfigs: name two or more, or use --bootstrap-kubeconfig")
+	}
+	if len(o.BootstrapKubeconfigs) > 0 && o.BootstrapKubeconfig != "" {
+		complain("--bootstrap-kubeconfigs: cannot be given together with --bootstrap-kubeconfig")
+	}
+	if o.HubConnectionTimeout < 1 {
+		complain("--hub-connection-timeout-seconds %d: must be at least 1", o.HubConnectionTimeout)
+	}
+}
 
 // Validate reports everything that is wrong with the options.
 func (o Options) Validate() error {
@@ -112,7 +168,10 @@ func (o Options) Validate() error {
 	if o.HubKubeconfigDir == "" {
 		complain("--hub-kubeconfig-dir: must name a folder")
 	}
-	for flag, name := range map[string]string{"hub-kubeconfig-secret": o.HubKubeconfigSecret, "agent-namespace": o.AgentNamespace} {
+	o.validateDrivers(complain)
+	for flag, name := range map[string]string{
+		"hub-kubeconfig-secret": o.HubKubeconfigSecret, "agent-namespace": o.AgentNamespace, "bootstrap-kubeconfig-secret": o.BootstrapKubeconfigSecret,
+	} {
 		for _, msg := range validation.IsDNS1123Subdomain(name) {
 			complain("--%s %q: %s", flag, name, msg)
 		}

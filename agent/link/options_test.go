@@ -20,15 +20,30 @@ func TestEverythingWrongIsReportedAtOnce(t *testing.T) { // OCM-2.5
 	o.ClusterName, o.AgentName, o.ExternalServerURLs = "kube-system", "a:b", []string{"http://east"}
 	o.CertExpirationSeconds, o.HubKubeconfigDir, o.HubKubeconfigSecret = 60, "", "Not_a_name"
 	o.HealthCheckPeriod, o.StatusSyncInterval, o.MaxCustomClaims = 0, time.Millisecond, -1
+	o.RegistrationAuth, o.AddOnRegistrationAuth, o.AddOnTokenSeconds, o.WorkloadSourceDriver = "awsirsa", "grpc", 599, "grpc"
+	o.EvictionGrace, o.MassRemovalShare, o.HubConnectionTimeout, o.ResyncInterval = -1, 101, 0, 0
+	o.BootstrapKubeconfigs = []string{"one"}
 	err := o.Validate()
 	if err == nil {
 		t.Fatal("valid")
 	}
 	for _, flag := range []string{"spoke-cluster-name", "agent-name", "spoke-external-server-urls", "client-cert-expiration-seconds", "hub-kubeconfig-dir",
+		"registration-auth", "addon-kubeclient-registration-auth", "addon-token-expiration-seconds", "workload-source-driver", "mass-removal-share",
+		"appliedmanifestwork-eviction-grace-period", "hub-connection-timeout-seconds", "resync-interval", "bootstrap-kubeconfigs",
 		"hub-kubeconfig-secret", "cluster-healthcheck-period", "status-sync-interval", "max-custom-cluster-claims"} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("--%s is not complained about: %v", flag, err)
 		}
+	}
+}
+
+func TestDefaultsAreTheContracts(t *testing.T) { // OCM-2.5
+	o := Defaults()
+	if o.EvictionGrace != time.Hour || o.HubConnectionTimeout != 600 || o.RegistrationAuth != "csr" || o.AddOnRegistrationAuth != "csr" ||
+		o.AddOnTokenSeconds != 31536000 || o.WorkloadSourceDriver != "kube" || o.StatusSyncInterval != 10*time.Second ||
+		o.HealthCheckPeriod != time.Minute || o.MaxCustomClaims != 20 || o.MaxJSONRawLength != 1024 || o.MaxFeedbackWatch != 50 ||
+		o.CertExpirationSeconds != 0 || o.HubKubeconfigSecret != "hub-kubeconfig-secret" || o.BootstrapKubeconfigSecret != "bootstrap-hub-kubeconfig" {
+		t.Errorf("%+v", o)
 	}
 }
 
@@ -40,6 +55,9 @@ func TestFlagsHaveTheContractsNames(t *testing.T) { // OCM-2.5
 		"--bootstrap-kubeconfig=/b", "--hub-kubeconfig-secret=s", "--hub-kubeconfig-dir=/d", "--spoke-cluster-name=east", "--agent-id=id",
 		"--spoke-external-server-urls=https://east", "--cluster-healthcheck-period=30s", "--max-custom-cluster-claims=3",
 		"--reserved-cluster-claim-suffixes=x.io", "--cluster-annotations=agent.open-cluster-management.io/a=b,other/c=d",
+		"--bootstrap-kubeconfig-secret=b", "--registration-auth=csr", "--addon-kubeclient-registration-auth=token", "--addon-token-expiration-seconds=600",
+		"--hub-connection-timeout-seconds=60", "--appliedmanifestwork-eviction-grace-period=5s", "--workload-source-driver=kube",
+		"--workload-source-config=/w", "--resync-interval=5m", "--mass-removal-share=50",
 		"--client-cert-expiration-seconds=3600", "--status-sync-interval=60s", "--max-json-raw-length=10", "--max-feedback-watch=1",
 	})
 	if err != nil {

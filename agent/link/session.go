@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,6 +40,11 @@ type session struct {
 	beats    chan heartbeat.Beat
 	accepted *bell
 
+	began   time.Time
+	renewed atomic.Pointer[time.Time] // start of the last renewal of the lease that succeeded
+	welcome atomic.Bool               // the hub accepted us at some time of this session
+	denied  atomic.Bool               // and took that back
+
 	beating sync.Mutex
 	wanted  heartbeat.Beat // what the ManagedCluster asks for
 	pace    time.Duration  // what the fence asks for
@@ -56,7 +62,7 @@ func (l *Link) session(ctx context.Context, credentials register.Credentials) er
 	l.serve(hub)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{link: l, holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
+	s := &session{link: l, began: time.Now(), holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
 	if s.conn, err = connect(ctx, hub.Config(l.options.HubKubeconfigDir), l.scheme, l.options); err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (s *session) run(ctx context.Context) error {
 	group.Go(func() error { return s.watchCluster(ctx) })
 	group.Go(func() error { return s.guard(ctx) })
 	quietly(func(ctx context.Context) {
-		heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats, s.conn.gate.Await, s.link.fence.Tried)
+		heartbeat.Run(ctx, s.conn.hub, s.holder.Cluster, s.beats, s.conn.gate.Await, s.tried)
 	})
 	quietly(s.keepPace)
 	quietly(s.reporter().Run)
@@ -119,10 +125,16 @@ func (s *session) guard(ctx context.Context) error {
 			cancel(fmt.Errorf("%w: the hub refuses the certificate", errCredentials))
 		}
 	}, guardPeriod)
+	go wait.UntilWithContext(ctx, func(context.Context) {
+		if why := s.leave(time.Now()); why != "" {
+			s.link.left.Store(&s.hub.Server)
+			cancel(fmt.Errorf("%w: %s", errLeft, why))
+		}
+	}, time.Second)
 	if why := s.link.registrar.Guard(ctx, guardPeriod); why != nil {
 		return fmt.Errorf("%w: %w", errCredentials, why)
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, errCredentials) {
+	if cause := context.Cause(ctx); errors.Is(cause, errCredentials) || errors.Is(cause, errLeft) {
 		return cause
 	}
 	return nil
@@ -141,7 +153,9 @@ func (s *session) watchCluster(ctx context.Context) error {
 		}
 		beat := heartbeat.Of(cluster)
 		s.beat(beat)
+		s.denied.Store(s.welcome.Load() && !cluster.Spec.HubAcceptsClient)
 		if beat.Accepted {
+			s.welcome.Store(true)
 			s.accepted.ring()
 		}
 		s.link.local.inventory.ring()
@@ -162,10 +176,10 @@ func (s *session) beat(b heartbeat.Beat) {
 	s.beating.Lock()
 	defer s.beating.Unlock()
 	s.wanted = b
-	s.leave()
+	s.pass()
 }
 
-func (s *session) leave() {
+func (s *session) pass() {
 	b := s.wanted
 	if s.pace > 0 && b.Accepted {
 		b.Period = min(b.Period, max(s.pace, time.Second))
@@ -184,7 +198,7 @@ func (s *session) keepPace(ctx context.Context) {
 		defer s.beating.Unlock()
 		if pace := s.link.fence.Pace(); pace != s.pace {
 			s.pace = pace
-			s.leave()
+			s.pass()
 		}
 	}, time.Second)
 }

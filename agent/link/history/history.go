@@ -79,6 +79,13 @@ func (k *Keeper) Suspect(evidence string) {
 	k.evidence, k.at = evidence, time.Time{}
 }
 
+// Void has the next check ask, because what it would say has changed.
+func (k *Keeper) Void() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.at = time.Time{}
+}
+
 // Check asks the hub who it is, and must be called before anything is removed or changed. An error means that it
 // cannot be known now, and nothing may be done.
 func (k *Keeper) Check(ctx context.Context) (Verdict, error) {

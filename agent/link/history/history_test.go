@@ -183,6 +183,11 @@ func TestAnAnswerCountsForAMoment(t *testing.T) {
 		if w.lists != 2 {
 			t.Errorf("asked %d times", w.lists)
 		}
+		k.Void()
+		_, _ = k.Check(t.Context())
+		if w.lists != 3 {
+			t.Errorf("what is void still counts: asked %d times", w.lists)
+		}
 		k.Suspect("work old went back from generation 7 to 5")
 		if v, _ := k.Check(t.Context()); v.Held == "" {
 			t.Error("evidence was not weighed")

@@ -228,6 +228,7 @@ func (a *Agent) followCluster(ctx context.Context) error {
 			if !ok || !fine || maps.Equal(before.Annotations, after.Annotations) {
 				return
 			}
+			a.deps.History.Void()
 			go func() { // the check waits for the hub, an informer must not
 				if _, err := a.deps.History.Check(ctx); err != nil {
 					logf.FromContext(ctx).V(1).Info("History of the hub not known", "cause", err.Error())

@@ -162,6 +162,7 @@ type past struct {
 
 func (p *past) Check(context.Context) (history.Verdict, error) { return p.verdict, p.err }
 func (p *past) Last() history.Verdict                          { return p.verdict }
+func (p *past) Void()                                          {}
 func (p *past) Suspect(evidence string)                        { p.suspects = append(p.suspects, evidence) }
 
 func TestADoubtfulHubEvictsNothing(t *testing.T) {

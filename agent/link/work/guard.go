@@ -31,6 +31,8 @@ type History interface {
 	Check(ctx context.Context) (history.Verdict, error)
 	// Last is the latest answer, without asking.
 	Last() history.Verdict
+	// Void has the next check ask, also right after the last one.
+	Void()
 	// Suspect hands in evidence of a jump.
 	Suspect(evidence string)
 }
@@ -53,6 +55,7 @@ type (
 
 func (noHistory) Check(context.Context) (history.Verdict, error) { return history.Verdict{}, nil }
 func (noHistory) Last() history.Verdict                          { return history.Verdict{} }
+func (noHistory) Void()                                          {}
 func (noHistory) Suspect(string)                                 {}
 func (noFence) Away(string) bool                                 { return false }
 func (noFence) Down(string) bool                                 { return false }
