@@ -39,6 +39,10 @@ type localCluster struct {
 }
 
 func newLocal(config *rest.Config, scheme *runtime.Scheme, o Options) (*localCluster, error) {
+	config = rest.CopyConfig(config)
+	if config.QPS == 0 { // 5 a second otherwise: an agent with 2000 works would look for their records for minutes
+		config.QPS, config.Burst = 100, 200
+	}
 	local, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("prepare local client: %w", err)

@@ -23,6 +23,7 @@ import (
 const (
 	roundTimeout = 2 * time.Minute
 	hubTimeout   = 10 * time.Second
+	rulesTimeout = 20 * time.Second
 )
 
 // reconcile does what is due for one work and says when to come back, 0 for never by itself.
@@ -245,6 +246,7 @@ func (a *Agent) lookAt(ctx context.Context, work *workv1.ManifestWork, s *state)
 		}
 		return a.tell(ctx, work, s, manifests)
 	}
+	a.watcher.want(context.WithoutCancel(ctx), work.Name, watchList(manifests)) // also of a work that is complete
 	a.spare(work, s, manifests, nil)
 	if len(manifests) > 0 && allSame(manifests) {
 		s.nextStatus = a.nextLook()
@@ -260,11 +262,7 @@ func (a *Agent) lookAt(ctx context.Context, work *workv1.ManifestWork, s *state)
 // tell writes the status, if it changed, and sets when to look again.
 func (a *Agent) tell(ctx context.Context, work *workv1.ManifestWork, s *state, manifests []*manifest) error {
 	s.nextStatus = a.nextLook()
-	for _, m := range manifests {
-		if m.live != nil && len(m.config.conditions) > 0 {
-			m.ruled = a.rules.Evaluate(ctx, m.live, m.config.conditions) // OCM-13.1
-		}
-	}
+	a.judge(ctx, manifests)
 	next := statusCopy(work)
 	report(next, manifests, a.limits, time.Now())
 	if equality.Semantic.DeepEqual(work.Status, next.Status) {
@@ -284,6 +282,17 @@ func (a *Agent) tell(ctx context.Context, work *workv1.ManifestWork, s *state, m
 		a.complain(ctx, work, manifests)
 	}
 	return nil
+}
+
+// judge evaluates condition rules. Together they may not take the time that telling needs. OCM-13.1
+func (a *Agent) judge(ctx context.Context, manifests []*manifest) {
+	ctx, cancel := context.WithTimeout(ctx, rulesTimeout)
+	defer cancel()
+	for _, m := range manifests {
+		if m.live != nil && len(m.config.conditions) > 0 {
+			m.ruled = a.rules.Evaluate(ctx, m.live, m.config.conditions)
+		}
+	}
 }
 
 func (a *Agent) nextLook() time.Time {
