@@ -34,7 +34,7 @@ type watcher struct {
 	mu      sync.Mutex
 	wants   map[string][]wish               // by work
 	works   map[watched]map[string]struct{} // the other way round
-	kinds   map[schema.GroupVersionResource]demand
+	kinds   map[schema.GroupVersionResource]*demand
 	running map[schema.GroupVersionResource]*watch
 	refused map[schema.GroupVersionResource]time.Time
 }
@@ -52,12 +52,26 @@ type wish struct {
 }
 
 // demand is what speaks for watching a kind.
-type demand struct{ objects, rules int }
+type demand struct {
+	objects, rules int
+	namespaces     map[string]int
+}
 
-func (d demand) enough() bool { return d.rules > 0 || d.objects >= crowdedKind }
+func (d *demand) enough() bool { return d != nil && (d.rules > 0 || d.objects >= crowdedKind) }
+
+// scope is the namespace to watch: the one where all the objects are, or all.
+func (d *demand) scope() string {
+	if len(d.namespaces) == 1 {
+		for namespace := range d.namespaces {
+			return namespace
+		}
+	}
+	return metav1.NamespaceAll
+}
 
 // watch is a running informer.
 type watch struct {
+	scope  string
 	stop   context.CancelFunc
 	synced func() bool
 	store  toolscache.Store
@@ -66,7 +80,7 @@ type watch struct {
 func newWatcher(c metadata.Interface, most int, changed func(string)) *watcher {
 	return &watcher{
 		metadata: c, most: most, changed: changed, wants: map[string][]wish{}, works: map[watched]map[string]struct{}{},
-		kinds: map[schema.GroupVersionResource]demand{}, running: map[schema.GroupVersionResource]*watch{},
+		kinds: map[schema.GroupVersionResource]*demand{}, running: map[schema.GroupVersionResource]*watch{},
 		refused: map[schema.GroupVersionResource]time.Time{},
 	}
 }
@@ -101,11 +115,18 @@ func (w *watcher) want(ctx context.Context, work string, objects []wish) {
 
 func (w *watcher) count(o wish, by int) {
 	d := w.kinds[o.gvr]
+	if d == nil {
+		d = &demand{namespaces: map[string]int{}}
+		w.kinds[o.gvr] = d
+	}
 	d.objects += by
 	if o.rules {
 		d.rules += by
 	}
-	if w.kinds[o.gvr] = d; d.objects == 0 {
+	if d.namespaces[o.namespace] += by; d.namespaces[o.namespace] == 0 {
+		delete(d.namespaces, o.namespace)
+	}
+	if d.objects == 0 {
 		delete(w.kinds, o.gvr)
 	}
 }
@@ -113,7 +134,8 @@ func (w *watcher) count(o wish, by int) {
 // adjust starts and stops informers so that each kind in demand has one, as far as they go. Rules come first.
 func (w *watcher) adjust(ctx context.Context) {
 	for gvr, running := range w.running {
-		if !w.kinds[gvr].enough() {
+		// One that sees too little starts anew; one that sees too much goes on, for objects come and go.
+		if d := w.kinds[gvr]; !d.enough() || running.scope != metav1.NamespaceAll && running.scope != d.scope() {
 			running.stop()
 			delete(w.running, gvr)
 		}
@@ -134,7 +156,8 @@ func (w *watcher) adjust(ctx context.Context) {
 
 func (w *watcher) start(ctx context.Context, gvr schema.GroupVersionResource) {
 	ctx, cancel := context.WithCancel(ctx)
-	informer := metadatainformer.NewFilteredMetadataInformer(w.metadata, gvr, metav1.NamespaceAll, 0, toolscache.Indexers{}, nil).Informer()
+	scope := w.kinds[gvr].scope()
+	informer := metadatainformer.NewFilteredMetadataInformer(w.metadata, gvr, scope, 0, toolscache.Indexers{}, nil).Informer()
 	see := func(obj any) { w.see(gvr, obj) }
 	err := informer.SetTransform(stub)
 	if err == nil {
@@ -156,7 +179,7 @@ func (w *watcher) start(ctx context.Context, gvr schema.GroupVersionResource) {
 		cancel()
 		return
 	}
-	w.running[gvr] = &watch{stop: cancel, synced: informer.HasSynced, store: informer.GetStore()}
+	w.running[gvr] = &watch{scope: scope, stop: cancel, synced: informer.HasSynced, store: informer.GetStore()}
 	go informer.RunWithContext(ctx)
 }
 

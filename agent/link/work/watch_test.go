@@ -1,6 +1,7 @@
 package work
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -63,4 +64,64 @@ func TestStubKeepsTheNameAlone(t *testing.T) {
 	if got.Labels != nil || got.ManagedFields != nil || got.Name != "b" || got.ResourceVersion != "1" {
 		t.Errorf("%+v", got)
 	}
+}
+
+func TestOneNamespaceIsWatchedWhileAllObjectsAreInIt(t *testing.T) { // OCM-12.5
+	g := NewWithT(t)
+	scheme := metadatafake.NewTestScheme()
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	maps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	w := newWatcher(metadatafake.NewSimpleMetadataClient(scheme), 5, func(string) {})
+	defer w.stop()
+	in := func(namespaces ...string) (out []wish) {
+		for _, n := range namespaces {
+			out = append(out, wish{watched{maps, n, "c"}, true})
+		}
+		return out
+	}
+	for _, step := range []struct {
+		objects []wish
+		scope   string
+	}{{in("a"), "a"}, {in("a", "b"), ""}, {in("b"), ""}, {nil, "none"}, {in("b"), "b"}, {in("c"), "c"}} {
+		w.want(t.Context(), "web", step.objects)
+		got := "none"
+		if running := w.running[maps]; running != nil {
+			got = running.scope
+		}
+		g.Expect(got).To(Equal(step.scope))
+	}
+}
+
+func TestManyObjectsOfAKindAreWatchedWithoutRules(t *testing.T) {
+	g := NewWithT(t)
+	scheme := metadatafake.NewTestScheme()
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	maps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	live := &metav1.PartialObjectMetadata{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c0", ResourceVersion: "7"},
+	}
+	c := metadatafake.NewSimpleMetadataClient(scheme, live)
+	w := newWatcher(c, 5, func(string) {})
+	defer w.stop()
+	var objects []wish
+	for i := range crowdedKind {
+		g.Expect(w.running).To(BeEmpty())
+		objects = append(objects, wish{watched{maps, "a", fmt.Sprintf("c%d", i)}, false})
+		w.want(t.Context(), "web", objects)
+	}
+	g.Expect(w.running).To(HaveLen(1))
+	first := objects[0].watched
+	g.Eventually(func() bool { return w.still(first, "7") }).Should(BeTrue())
+	g.Expect(w.still(first, "6")).To(BeFalse())
+	g.Expect(w.still(objects[1].watched, "7")).To(BeFalse(), "it is not there")
+
+	w.refuse(maps) // as when the agent may not list them
+	g.Expect(w.running).To(BeEmpty())
+	w.want(t.Context(), "more", objects)
+	g.Expect(w.running).To(BeEmpty(), "asked for again at once")
+	g.Expect(w.still(first, "7")).To(BeFalse())
 }
