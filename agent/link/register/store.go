@@ -50,6 +50,18 @@ func (s Store) Load(ctx context.Context) (Credentials, error) {
 	return stored, s.writeFiles(stored)
 }
 
+// Peek returns what is stored and changes nothing.
+func (s Store) Peek(ctx context.Context) (Credentials, error) {
+	secret, err := s.secret(ctx)
+	if err != nil {
+		return Credentials{}, err
+	}
+	if secret != nil {
+		return fromData(secret.Data), nil
+	}
+	return s.Files()
+}
+
 // Save stores credentials: the secret first, then the files. OCM-6.1
 func (s Store) Save(ctx context.Context, c Credentials) error {
 	return errors.Join(s.saveSecret(ctx, c), s.writeFiles(c))
