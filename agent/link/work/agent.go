@@ -246,13 +246,17 @@ func (a *Agent) followCluster(ctx context.Context) error {
 // followRecords brings in what is said on the member: a confirmation, or a record that is deleted.
 func (a *Agent) followRecords(ctx context.Context) {
 	heard := func(old, new any) {
-		a.keeper.ring()
 		record, ok := new.(*workv1.AppliedManifestWork)
 		if !ok {
 			return
 		}
 		work, ours := a.records.work(record.Name)
 		before, updated := old.(*workv1.AppliedManifestWork)
+		if !updated || !equality.Semantic.DeepEqual(before.Annotations, record.Annotations) ||
+			before.DeletionTimestamp.IsZero() != record.DeletionTimestamp.IsZero() || before.Spec != record.Spec ||
+			!before.Status.EvictionStartTime.Equal(record.Status.EvictionStartTime) {
+			a.keeper.ring()
+		}
 		if !ours || updated && equality.Semantic.DeepEqual(before.Annotations, record.Annotations) &&
 			before.DeletionTimestamp.IsZero() == record.DeletionTimestamp.IsZero() {
 			return

@@ -66,13 +66,22 @@ func (k *keeper) run(ctx context.Context) {
 func (k *keeper) round(ctx context.Context, now time.Time) time.Duration {
 	k.listen(now)
 	var records workv1.AppliedManifestWorkList
-	if err := k.agent.deps.Records.List(ctx, &records); err != nil {
-		logf.FromContext(ctx).V(1).Info("AppliedManifestWorks not listed", "cause", err.Error())
+	var works workv1.ManifestWorkList
+	err := errors.Join(
+		k.agent.deps.Works.List(ctx, &works, client.InNamespace(k.agent.deps.Cluster), client.UnsafeDisableDeepCopy),
+		k.agent.deps.Records.List(ctx, &records, client.UnsafeDisableDeepCopy),
+	)
+	if err != nil {
+		logf.FromContext(ctx).V(1).Info("Records not looked at", "cause", err.Error())
 		return listen
+	}
+	listed := make(map[string]bool, len(works.Items)) // by the complete list; the hub itself is asked before anything goes
+	for i := range works.Items {
+		listed[k.agent.records.name(works.Items[i].Name)] = true
 	}
 	next := housework
 	for i := range records.Items {
-		again, err := k.visit(ctx, &records.Items[i], now)
+		again, err := k.visit(ctx, &records.Items[i], listed, now)
 		if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) {
 			logf.FromContext(ctx).Error(err, "Record not looked after, will try again", "appliedManifestWork", records.Items[i].Name)
 		}
@@ -96,20 +105,22 @@ func (k *keeper) listen(now time.Time) {
 	}
 }
 
-func (k *keeper) visit(ctx context.Context, record *workv1.AppliedManifestWork, now time.Time) (time.Duration, error) {
-	f := evict.Of(record, k.agent.options.AgentID)
+// visit looks at one record, which is shared with the cache.
+func (k *keeper) visit(ctx context.Context, shared *workv1.AppliedManifestWork, listed map[string]bool, now time.Time) (time.Duration, error) {
+	f := evict.Of(shared, k.agent.options.AgentID)
 	f.Heard, f.Grace = k.heard, k.agent.options.EvictionGrace
-	if !f.Ours {
-		return 0, nil
-	}
-	listed, err := k.listed(ctx, record)
-	if err != nil {
-		return 0, err
-	}
-	if f.Listed = listed; f.Leaving && !k.ofThisHub(record) {
-		return k.finish(ctx, record)
+	f.Listed = k.ofThisHub(shared) && listed[shared.Name]
+	if f.Ours && f.Leaving && !k.ofThisHub(shared) {
+		return k.finish(ctx, shared)
 	}
 	action, again := evict.Decide(f, now)
+	if action == evict.Keep {
+		if f.Ours && !f.Started.IsZero() && !f.Listed {
+			return min(max(again, houseBatch), listen), nil // an outage has to be noticed
+		}
+		return again, nil
+	}
+	record := shared.DeepCopy()
 	switch action {
 	case evict.Start:
 		at := metav1.NewTime(now)
@@ -119,29 +130,11 @@ func (k *keeper) visit(ctx context.Context, record *workv1.AppliedManifestWork, 
 	case evict.Due:
 		return k.due(ctx, record)
 	}
-	if !f.Started.IsZero() && !f.Listed {
-		return min(max(again, houseBatch), listen), nil // an outage has to be noticed
-	}
 	return again, nil
 }
 
 func (k *keeper) ofThisHub(record *workv1.AppliedManifestWork) bool {
-	_, ours := k.agent.records.work(record.Name)
-	return ours && record.Spec.HubHash == k.agent.records.hash
-}
-
-// listed asks the complete list, not the hub.
-func (k *keeper) listed(ctx context.Context, record *workv1.AppliedManifestWork) (bool, error) {
-	name, _ := k.agent.records.work(record.Name)
-	if !k.ofThisHub(record) || name != record.Spec.ManifestWorkName {
-		return false, nil
-	}
-	var work workv1.ManifestWork
-	err := k.agent.deps.Works.Get(ctx, client.ObjectKey{Namespace: k.agent.deps.Cluster, Name: name}, &work)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return false, fmt.Errorf("get ManifestWork: %w", err)
-	}
-	return err == nil, nil
+	return record.Spec.HubHash == k.agent.records.hash && record.Name == k.agent.records.name(record.Spec.ManifestWorkName)
 }
 
 func (k *keeper) setStart(ctx context.Context, record *workv1.AppliedManifestWork, at *metav1.Time) error {

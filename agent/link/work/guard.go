@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+
 	"github.com/flotilla-project/flotilla/agent/link/brake"
 	"github.com/flotilla-project/flotilla/agent/link/history"
 	"github.com/flotilla-project/flotilla/agent/link/notice"
@@ -230,6 +232,9 @@ func (a *Agent) suspicions(ctx context.Context, f brake.Facts, record *workv1.Ap
 		return f, err
 	}
 	f.History, f.Before = verdict.Held, record.Annotations[annotationHeld]
+	if order, ordered := a.cluster(ctx).Annotations[appsv1alpha1.AnnotationDetach]; ordered && f.History == "" {
+		f.History = fmt.Sprintf("cluster %s is being detached (%s), which leaves everything running", a.deps.Cluster, order)
+	}
 	if f.Crowd, err = a.crowdOf(ctx, record.Name); err != nil {
 		return f, err
 	}

@@ -3,11 +3,13 @@ package work
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -70,6 +72,22 @@ func TestADeletedWorkOfADoubtfulHubIsHeld(t *testing.T) {
 	}
 	if b.there(t) {
 		t.Error("confirmed, and still there")
+	}
+}
+
+func TestAClusterThatIsDetachedKeepsEverything(t *testing.T) {
+	b := newBench(t, deleted())
+	b.answers = []brake.Answer{brake.Alive}
+	cluster := &clusterv1.ManagedCluster{ObjectMeta: metav1.ObjectMeta{Name: "east", Annotations: map[string]string{"flotilla.dev/detach": "ann 2026-01-01T12:00:00Z old"}}}
+	if err := b.hub.Create(t.Context(), cluster); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		b.rounds(t, 1)
+		b.age()
+	}
+	if c := condition(t, b.workThere(t), "Deleting"); !b.there(t) || !strings.Contains(c.Message, "cluster east is being detached (ann 2026") {
+		t.Errorf("there %v, %+v", b.there(t), c)
 	}
 }
 
