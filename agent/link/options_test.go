@@ -15,7 +15,7 @@ func TestDefaultsAreValidAndTurnedOff(t *testing.T) {
 	}
 }
 
-func TestEverythingWrongIsReportedAtOnce(t *testing.T) { // OCM-2.5
+func TestEverythingWrongIsReportedAtOnce(t *testing.T) { // OCM-2.5, OCM-6.3
 	o := Defaults()
 	o.ClusterName, o.AgentName, o.ExternalServerURLs = "kube-system", "a:b", []string{"http://east"}
 	o.CertExpirationSeconds, o.HubKubeconfigDir, o.HubKubeconfigSecret = 60, "", "Not_a_name"

@@ -102,7 +102,7 @@ func condition(t *testing.T, work *workv1.ManifestWork, kind string) metav1.Cond
 	return metav1.Condition{}
 }
 
-func TestWorksDeletedTogetherAreHeldUntilEachIsConfirmed(t *testing.T) {
+func TestWorksDeletedTogetherAreHeldUntilEachIsConfirmed(t *testing.T) { // OCM-15.5
 	b := newBench(t, newWork())
 	b.answers = []brake.Answer{brake.Alive}
 	b.ownRecord(t, nil)
