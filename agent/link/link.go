@@ -103,8 +103,9 @@ func (l *Link) Start(ctx context.Context) error {
 	ctx = logf.IntoContext(ctx, logf.FromContext(ctx).WithName("link"))
 	var background sync.WaitGroup
 	background.Go(func() { l.local.run(ctx, inventoryPeriod(l.options)) })
-	background.Go(func() { l.fence.Run(ctx) })
 	defer background.Wait()
+	<-l.local.begun
+	background.Go(func() { l.fence.Run(ctx) })
 	backoff := newBackoff()
 	for ctx.Err() == nil {
 		err := l.choose(ctx)

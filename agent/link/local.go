@@ -31,9 +31,10 @@ type localCluster struct {
 	cache     cache.Cache
 	discovery *discovery.DiscoveryClient
 
-	inventory *bell // nodes or claims changed: tell the hub
-	claims    *bell // nodes changed: our own claims
-	secret    *bell // the credential secret changed
+	begun     chan struct{} // closed when the cache runs, before which nothing can be read from it
+	inventory *bell         // nodes or claims changed: tell the hub
+	claims    *bell         // nodes changed: our own claims
+	secret    *bell         // the credential secret changed
 
 	properties bool // ClusterProperties are claims too
 }
@@ -65,7 +66,7 @@ func newLocal(config *rest.Config, scheme *runtime.Scheme, o Options) (*localClu
 	}
 	return &localCluster{
 		config: config, client: local, cache: reader, discovery: asks,
-		inventory: newBell(), claims: newBell(), secret: newBell(),
+		begun: make(chan struct{}), inventory: newBell(), claims: newBell(), secret: newBell(),
 		properties: o.ClusterProperties,
 	}, nil
 }
@@ -94,6 +95,8 @@ func (l *localCluster) run(ctx context.Context, period time.Duration) {
 			logf.FromContext(ctx).Error(err, "Local cache ended")
 		}
 	})
+	l.cache.WaitForCacheSync(ctx) // nothing is watched yet, so this is until it runs
+	close(l.begun)
 	all.Go(func() { l.watch(ctx) })
 	all.Go(func() { l.inventoryOf().KeepClaims(ctx, period, l.claims.rings()) })
 	all.Wait()

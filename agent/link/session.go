@@ -96,6 +96,7 @@ func (s *session) run(ctx context.Context) error {
 		group.Go(func() error { f(ctx); return nil })
 	}
 	group.Go(func() error { return s.seen.Start(ctx) })
+	s.seen.WaitForCacheSync(ctx) // nothing is watched yet, so this is until it runs
 	group.Go(func() error { return s.watchCluster(ctx) })
 	group.Go(func() error { return s.guard(ctx) })
 	quietly(func(ctx context.Context) {

@@ -82,7 +82,7 @@ func (a *Agent) vet(ctx context.Context, work *workv1.ManifestWork, s *state) (m
 			return false, offlineLook
 		}
 	}
-	s.frozen = verdict.Held != ""
+	s.frozen = verdict.Held != "" && !brake.Confirmed(work.Name, work)
 	return verdict.News(work), heldRecheck
 }
 
@@ -241,6 +241,9 @@ func (a *Agent) suspicions(ctx context.Context, f brake.Facts, record *workv1.Ap
 	if (f.Crowd.Count > 0 || f.Before != "") && f.History == "" && a.cluster(ctx).Annotations[brake.ConfirmMass] == a.deps.Cluster {
 		f.Confirmed = true
 		return f, nil
+	}
+	if f.History != "" || f.Before != "" || f.Crowd.Count > 0 {
+		return f, nil // held whatever the answer
 	}
 	ctx, cancel := context.WithTimeout(ctx, hubTimeout)
 	defer cancel()
