@@ -79,6 +79,7 @@ func (k *keeper) round(ctx context.Context, now time.Time) time.Duration {
 	for i := range works.Items {
 		listed[k.agent.records.name(works.Items[i].Name)] = true
 	}
+	k.agent.crowd.see(listed)
 	next := housework
 	for i := range records.Items {
 		again, err := k.visit(ctx, &records.Items[i], listed, now)

@@ -3,9 +3,6 @@ package work
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,14 +15,9 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/link/brake"
 	"github.com/flotilla-project/flotilla/agent/link/history"
-	"github.com/flotilla-project/flotilla/agent/link/notice"
 )
 
-const (
-	heldRecheck  = time.Minute // of a work held by history; a confirmation is seen at once
-	crowdLasting = 250 * time.Millisecond
-	reasonHeld   = "RemovalHeld"
-)
+const heldRecheck = time.Minute // of a work held by history; a confirmation is seen at once
 
 // History tells whether the hub is still the hub that works were applied from.
 type History interface {
@@ -99,85 +91,6 @@ func (a *Agent) only(ctx context.Context, work *workv1.ManifestWork, s *state, a
 	return writeGap, nil
 }
 
-// crowd counts who leaves together. It remembers those that are gone already for as long as they count.
-type crowd struct {
-	mu      sync.Mutex
-	gone    map[string]time.Time // by name of the record: when its work was deleted or vanished
-	at      time.Time
-	largest map[string]brake.Crowd
-	told    int
-}
-
-// depart notes that the objects of a record are about to be removed.
-func (c *crowd) depart(record string, at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.gone == nil {
-		c.gone = map[string]time.Time{}
-	}
-	c.gone[record] = at
-}
-
-// crowdOf tells in what crowd the work of a record left.
-func (a *Agent) crowdOf(ctx context.Context, record string) (brake.Crowd, error) {
-	c := &a.crowd
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.largest != nil && time.Since(c.at) < crowdLasting {
-		return c.largest[record], nil
-	}
-	all, departures, err := a.departures(ctx)
-	if err != nil {
-		return brake.Crowd{}, err
-	}
-	for name, at := range c.gone {
-		if time.Since(at) > brake.Window {
-			delete(c.gone, name)
-			continue
-		}
-		all[name], departures[name] = true, at
-	}
-	list := make([]brake.Departure, 0, len(departures))
-	for name, at := range departures {
-		list = append(list, brake.Departure{Name: name, At: at})
-	}
-	c.largest, c.at = brake.Crowds(len(all), list, a.options.MassRemovalShare), time.Now()
-	return c.largest[record], nil
-}
-
-// departures lists what there is and what is on its way out, by name of the record. The work that a record is of may
-// be deleted, or not listed, which is when its eviction began.
-func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving map[string]time.Time, err error) {
-	var works workv1.ManifestWorkList
-	if err := a.deps.Works.List(ctx, &works, client.InNamespace(a.deps.Cluster), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, nil, fmt.Errorf("list works: %w", err)
-	}
-	var records workv1.AppliedManifestWorkList
-	if err := a.deps.Records.List(ctx, &records, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, nil, fmt.Errorf("list AppliedManifestWorks: %w", err)
-	}
-	all, leaving = map[string]bool{}, map[string]time.Time{}
-	for i := range works.Items {
-		w := &works.Items[i]
-		name := a.records.name(w.Name)
-		all[name] = true
-		if !w.DeletionTimestamp.IsZero() && slices.Contains(w.Finalizers, workv1.ManifestWorkFinalizer) {
-			leaving[name] = w.DeletionTimestamp.Time
-		}
-	}
-	for i := range records.Items {
-		r := &records.Items[i]
-		if r.Spec.AgentID != a.options.AgentID {
-			continue
-		}
-		all[r.Name] = true
-		if began := r.Status.EvictionStartTime; began != nil {
-			leaving[r.Name] = began.Time
-		}
-	}
-	return all, leaving, nil
-}
-
 // cluster is the own ManagedCluster; an empty one when it cannot be read, which confirms nothing.
 func (a *Agent) cluster(ctx context.Context) *clusterv1.ManagedCluster {
 	cluster := &clusterv1.ManagedCluster{}
@@ -249,21 +162,4 @@ func (a *Agent) suspicions(ctx context.Context, f brake.Facts, record *workv1.Ap
 	defer cancel()
 	f.Answer, err = a.ask(ctx)
 	return f, err
-}
-
-// tellOfCrowd leaves an event on the hub, and another one when the crowd has grown by half.
-func (a *Agent) tellOfCrowd(ctx context.Context, c brake.Crowd, note string) {
-	a.crowd.mu.Lock()
-	news := c.Count > 0 && 2*c.Count >= 3*a.crowd.told
-	if news {
-		a.crowd.told = c.Count
-	}
-	a.crowd.mu.Unlock()
-	if !news {
-		return
-	}
-	occasion := strconv.FormatInt(time.Now().Unix(), 36)
-	if err := notice.Warn(ctx, a.deps.Hub, a.cluster(ctx), reasonHeld, occasion, note); err != nil {
-		logf.FromContext(ctx).V(1).Info("Event not sent", "cause", err.Error())
-	}
 }

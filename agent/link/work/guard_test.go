@@ -152,6 +152,23 @@ func TestWorksDeletedTogetherAreHeldUntilEachIsConfirmed(t *testing.T) { // OCM-
 	}
 }
 
+func TestWhatWasNeverThereHoldsNothingThatIsOrderedNow(t *testing.T) {
+	c := &crowd{}
+	c.see(map[string]bool{"mine": true})
+	departures := map[string]time.Time{"mine": noon}
+	for _, name := range []string{"left1", "left2", "left3"} {
+		departures[name] = noon
+	}
+	got := c.count(5, departures, 25)
+	if got["mine"].Count != 0 || got["left1"].Count != 4 {
+		t.Errorf("%v", got)
+	}
+	c.see(map[string]bool{"left1": true, "left2": true})
+	if got := c.count(5, departures, 25); got["mine"].Count != 3 || got["left3"].Count != 4 {
+		t.Errorf("once seen: %v", got)
+	}
+}
+
 func TestWhatLeftAWorkStaysWhileTheHubIsInDoubt(t *testing.T) {
 	record := aRecord(listed("web", "1"), listed("old", "2"))
 	kept := held(record, []*manifest{{meta: web(0)}}, nil, false)
