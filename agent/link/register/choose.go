@@ -12,11 +12,16 @@ import (
 )
 
 // Choose picks the bootstrap kubeconfig of the hub to join: of the hub that the stored credentials are for, if it
-// lets us in, else the first that does. A hub that was just left is asked last. OCM-6.2
+// lets us in, else the first that does. A hub that was just left is asked last. When none lets us in, the known hub it
+// is, for bootstrap credentials run out and stored ones may still be good. OCM-6.2
 func Choose(ctx context.Context, kubeconfigs []string, stored, left string, welcome func(context.Context, Bootstrap) error) (string, error) {
 	var all error
+	known := ""
 	for _, candidate := range inTurn(kubeconfigs, stored, left) {
 		boot, err := ReadBootstrap(candidate)
+		if err == nil && boot.Hub.Server == stored {
+			known = candidate
+		}
 		if err == nil {
 			err = welcome(ctx, boot)
 		}
@@ -24,6 +29,9 @@ func Choose(ctx context.Context, kubeconfigs []string, stored, left string, welc
 			return candidate, nil
 		}
 		all = errors.Join(all, fmt.Errorf("%s: %w", candidate, err))
+	}
+	if known != "" {
+		return known, nil
 	}
 	return "", fmt.Errorf("choose one of %d hubs: %w", len(kubeconfigs), all)
 }

@@ -47,6 +47,7 @@ func TestChoose(t *testing.T) { // OCM-6.2
 		"not the one we just left":             {stored: "https://a", left: "https://a", want: "b"},
 		"but that rather than none":            {stored: "https://a", left: "https://a", closed: "bc", want: "a"},
 		"none":                                 {closed: "abc"},
+		"none, but we have been with one":      {stored: "https://b", closed: "abc", want: "b"},
 		"a hub stored that is not in the list": {stored: "https://z", want: "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
