@@ -145,17 +145,29 @@ func (k *Keeper) load(ctx context.Context) error {
 // look reads all of one moment with one request. The version of a list is that of the whole hub. OCM-3.6
 func (k *Keeper) look(ctx context.Context) (*clusterv1.ManagedCluster, Seen, error) {
 	var list clusterv1.ManagedClusterList
-	if err := k.Hub.List(ctx, &list, client.MatchingFields{"metadata.name": k.Cluster}); err != nil {
-		return nil, Seen{}, fmt.Errorf("ask the hub for its history: %w", err)
+	err := k.Hub.List(ctx, &list, client.MatchingFields{"metadata.name": k.Cluster})
+	if apierrors.IsForbidden(err) || err == nil && len(list.Items) == 0 {
+		seen, err := k.glimpse(ctx)
+		return nil, seen, err
 	}
-	if len(list.Items) != 1 {
-		return nil, Seen{}, fmt.Errorf("ask the hub for its history: ManagedCluster %s is not there", k.Cluster)
+	if err != nil {
+		return nil, Seen{}, fmt.Errorf("ask the hub for its history: %w", err)
 	}
 	cluster := &list.Items[0]
 	return cluster, Seen{
 		Cluster: cluster.Name, UID: string(cluster.UID), Version: list.ResourceVersion, Evidence: k.suspicion(),
 		ID: cluster.Annotations[appsv1alpha1.AnnotationHubHistory], Confirmed: cluster.Annotations[confirmation],
 	}, nil
+}
+
+// glimpse is for a cluster that was deleted on the hub: until its works are gone the agent may see those, and nothing
+// else. Their list has the hub's version. OCM-7.2
+func (k *Keeper) glimpse(ctx context.Context) (Seen, error) {
+	var works workv1.ManifestWorkList
+	if err := k.Hub.List(ctx, &works, client.InNamespace(k.Cluster), client.Limit(1)); err != nil {
+		return Seen{}, fmt.Errorf("ask the hub for its version: %w", err)
+	}
+	return Seen{Cluster: k.Cluster, Version: works.ResourceVersion, Evidence: k.suspicion()}, nil
 }
 
 // judge remembers before anybody acts on the verdict.
@@ -206,6 +218,9 @@ func (k *Keeper) truth(ctx context.Context) (map[types.UID]int64, error) {
 
 // tell keeps the condition, and leaves an event when a hold begins. What does not arrive is told at the next check.
 func (k *Keeper) tell(ctx context.Context, cluster *clusterv1.ManagedCluster, held string) {
+	if cluster == nil {
+		return // nobody to tell
+	}
 	if held != "" && k.told != held {
 		if err := notice.Warn(ctx, k.Hub, cluster, ReasonHeld, k.memory.Version, held); err != nil {
 			logf.FromContext(ctx).V(1).Info("Event not sent", "cause", err.Error())

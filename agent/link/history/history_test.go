@@ -202,12 +202,22 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 	if _, err := k.Check(t.Context()); err == nil {
 		t.Error("a hub that is away was believed")
 	}
-	w.away = false
+}
+
+func TestAClusterThatIsGoneOnTheHubIsJudgedByVersions(t *testing.T) { // OCM-7.2
+	w := newWorld(t)
+	k := w.keeper()
+	w.check(k)
 	if err := w.hub.Delete(t.Context(), w.cluster()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Check(t.Context()); err == nil {
-		t.Error("a hub that does not know us was believed")
+	w.version = 500
+	if v := w.check(k); v.Held != "" {
+		t.Errorf("held: %s", v.Held)
+	}
+	w.version = 100
+	if v := w.check(k); v.Held == "" {
+		t.Error("a hub that went back was believed")
 	}
 }
 
