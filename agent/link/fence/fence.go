@@ -133,14 +133,22 @@ func (f *Fence) Run(ctx context.Context) {
 		}
 	}
 	for {
-		if err := f.round(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		next := tick
+		switch err := f.round(ctx, time.Now()); {
+		case errors.Is(err, errUnlisted): // their CRD may come with the first work
+			logf.FromContext(ctx).V(1).Info("No works to keep a fence for yet", "cause", err.Error())
+			next = enforce
+		case err != nil && ctx.Err() == nil:
 			logf.FromContext(ctx).Error(err, "Fence not kept, will try again")
 		}
-		if !pause(ctx, tick) {
+		if !pause(ctx, next) {
 			return
 		}
 	}
 }
+
+// errUnlisted says that it is not known which works there are.
+var errUnlisted = errors.New("list AppliedManifestWorks")
 
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
@@ -187,7 +195,7 @@ func (f *Fence) lease(ctx context.Context) (*coordinationv1.Lease, error) {
 func (f *Fence) round(ctx context.Context, now time.Time) error {
 	var records workv1.AppliedManifestWorkList
 	if err := f.options.Records.List(ctx, &records, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list AppliedManifestWorks: %w", err)
+		return fmt.Errorf("%w: %w", errUnlisted, err)
 	}
 	contact := f.known()
 	shortest := time.Duration(0)
