@@ -92,7 +92,7 @@ func pass(f *Fence, d time.Duration, hub error) {
 	const period = 20 * time.Second
 	for ; d > 0; d -= period {
 		f.Tried(time.Now(), hub)
-		time.Sleep(min(d, period))
+		<-time.After(min(d, period))
 		synctest.Wait()
 	}
 }
@@ -171,7 +171,7 @@ func TestARestartStepsDownNoLater(t *testing.T) {
 		pass(f, time.Hour, nil)
 		pass(f, 2*time.Minute, errAway)
 		end()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		f, end = w.start()
 		defer end()
 		pass(f, 10*time.Second, errAway)
@@ -207,10 +207,10 @@ func TestAnAgentThatWasOffForLongLetsItsHubAnswerFirst(t *testing.T) {
 		f, end := w.start()
 		pass(f, time.Minute, nil)
 		end()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		f, end = w.start()
 		defer end()
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		pass(f, time.Minute, nil)
 		if w.replicas("web") != 3 {
 			t.Error("stepped down though the hub is there")

@@ -178,7 +178,7 @@ func TestAnAnswerCountsForAMoment(t *testing.T) {
 		if w.lists != 1 {
 			t.Errorf("asked %d times for a burst", w.lists)
 		}
-		time.Sleep(lasting)
+		<-time.After(lasting)
 		_, _ = k.Check(t.Context())
 		if w.lists != 2 {
 			t.Errorf("asked %d times", w.lists)
