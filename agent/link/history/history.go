@@ -205,8 +205,9 @@ func (k *Keeper) judge(ctx context.Context, seen Seen) (Verdict, error) {
 
 // truth lists the works as they are: what is still like this later is not the new truth.
 func (k *Keeper) truth(ctx context.Context) (map[types.UID]int64, error) {
-	var works workv1.ManifestWorkList
-	if err := k.Hub.List(ctx, &works, client.InNamespace(k.Cluster)); err != nil {
+	works := &metav1.PartialObjectMetadataList{} // of 2,000 works the specs alone could be a gigabyte
+	works.SetGroupVersionKind(workv1.SchemeGroupVersion.WithKind("ManifestWorkList"))
+	if err := k.Hub.List(ctx, works, client.InNamespace(k.Cluster)); err != nil {
 		return nil, fmt.Errorf("list works after the hub's history changed: %w", err)
 	}
 	out := make(map[types.UID]int64, len(works.Items))

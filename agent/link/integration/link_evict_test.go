@@ -52,20 +52,20 @@ func TestAWorkThatReturnsWithinItsGraceIsKept(t *testing.T) { // OCM-15.6
 	w.join()
 	ctx := t.Context()
 	again := func() *workv1.ManifestWork {
-		return w.aWork("web", w.raw(namespaceText("returns"), configMapText("returns", "web", "1"))...)
+		return w.aWork("returned", w.raw(namespaceText("returns"), configMapText("returns", "returned", "1"))...)
 	}
 	w.Expect(w.hub.Create(ctx, again())).To(Succeed())
-	w.isApplied("web")
-	uid := get(w, ctx, w.member, &corev1.ConfigMap{}, "returns", "web").UID
-	w.lose("web")
+	w.isApplied("returned")
+	uid := get(w, ctx, w.member, &corev1.ConfigMap{}, "returns", "returned").UID
+	w.lose("returned")
 	started := func(g Gomega) *metav1.Time {
-		return get(g, ctx, w.member, &workv1.AppliedManifestWork{}, "", w.recordName("web")).Status.EvictionStartTime
+		return get(g, ctx, w.member, &workv1.AppliedManifestWork{}, "", w.recordName("returned")).Status.EvictionStartTime
 	}
 	w.Eventually(func(g Gomega) { g.Expect(started(g)).NotTo(BeNil()) }).Should(Succeed())
 	w.Expect(w.hub.Create(ctx, again())).To(Succeed())
-	w.isApplied("web")
+	w.isApplied("returned")
 	w.Eventually(func(g Gomega) { g.Expect(started(g)).To(BeNil()) }).Should(Succeed())
-	w.Expect(get(w, ctx, w.member, &corev1.ConfigMap{}, "returns", "web").UID).To(Equal(uid))
+	w.Expect(get(w, ctx, w.member, &corev1.ConfigMap{}, "returns", "returned").UID).To(Equal(uid))
 }
 
 func TestWorksDeletedByAMistakenSelectorAreHeld(t *testing.T) { // OCM-21.3

@@ -108,14 +108,14 @@ func TestAnotherHistoryIDHolds(t *testing.T) {
 	w.Eventually(func(g Gomega) {
 		g.Expect(w.memory(g).Annotations).To(HaveKeyWithValue("flotilla.dev/hub-history", "h1"))
 	}).Should(Succeed())
-	w.Expect(w.hub.Create(ctx, w.aWork("web", w.raw(namespaceText("renewed"), configMapText("renewed", "web", "1"))...))).To(Succeed())
-	w.isApplied("web")
+	w.Expect(w.hub.Create(ctx, w.aWork("held", w.raw(namespaceText("renewed"), configMapText("renewed", "held", "1"))...))).To(Succeed())
+	w.isApplied("held")
 	w.annotate("flotilla.dev/hub-history", "h2")
 	w.Eventually(func(g Gomega) {
 		g.Expect(meta.IsStatusConditionTrue(w.managedCluster(g).Status.Conditions, "HubHistoryChanged")).To(BeTrue())
 	}).Should(Succeed())
-	w.Expect(w.hub.Delete(ctx, w.work(w, "web"))).To(Succeed())
-	w.Consistently(func(g Gomega) { g.Expect(w.value(g, "web")).To(Equal("1")) }, "3s").Should(Succeed())
+	w.Expect(w.hub.Delete(ctx, w.work(w, "held"))).To(Succeed())
+	w.Consistently(func(g Gomega) { g.Expect(w.value(g, "held")).To(Equal("1")) }, "3s").Should(Succeed())
 	w.annotate("flotilla.dev/confirm-history", "h2")
-	w.Eventually(w.gone(&corev1.ConfigMap{}, "renewed", "web")).Should(BeTrue())
+	w.Eventually(w.gone(&corev1.ConfigMap{}, "renewed", "held")).Should(BeTrue())
 }

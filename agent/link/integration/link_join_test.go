@@ -55,9 +55,11 @@ func TestAnAgentJoinsWithNothingButABootstrapKubeconfig(t *testing.T) { // OCM-3
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(cert.Subject.CommonName).To(Equal("system:open-cluster-management:joins:a1"))
 	}).Should(Succeed())
-	info, err := os.Stat(filepath.Join(w.options.HubKubeconfigDir, "tls.key"))
-	w.Expect(err).NotTo(HaveOccurred())
-	w.Expect(info.Mode().Perm()).To(Equal(os.FileMode(0o600)))
+	w.Eventually(func(g Gomega) { // the files come right after the secret
+		info, err := os.Stat(filepath.Join(w.options.HubKubeconfigDir, "tls.key"))
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(info.Mode().Perm()).To(Equal(os.FileMode(0o600)))
+	}).Should(Succeed())
 
 	w.accept()
 	w.Eventually(func(g Gomega) {
