@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -46,7 +47,7 @@ type Link struct {
 	registrar register.Registrar
 	fence     *fence.Fence
 	left      atomic.Pointer[string] // server of the hub that was left last
-	agentID   atomic.Pointer[string] // whose records are ours; nil: not known yet
+	served    atomic.Pointer[served] // nil: not known yet
 }
 
 // New prepares a link for the cluster of local. It calls nobody yet.
@@ -128,26 +129,25 @@ func (l *Link) newFence(local *rest.Config) (*fence.Fence, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.options.AgentID != "" {
-		l.agentID.Store(&l.options.AgentID)
-	}
 	return fence.New(fence.Options{
 		Local: l.local.client, Records: l.local.cache, Namespace: l.options.AgentNamespace, Acting: acting,
-		AgentID: func() string {
-			if id := l.agentID.Load(); id != nil {
-				return *id
-			}
-			return ""
+		Ours: func(record *workv1.AppliedManifestWork) bool {
+			s := l.served.Load()
+			return s != nil && work.Ours(record, s.agentID, s.cluster)
 		},
 	}), nil
 }
 
+// served is who the agent is to the hub that it serves, reached or not.
+type served struct{ agentID, cluster string }
+
 // serve notes which hub is served: without an id of its own, the agent is named by it. OCM-2.1
-func (l *Link) serve(hub register.Hub) {
-	if l.options.AgentID == "" {
-		id := work.HubHash(hub.Server)
-		l.agentID.Store(&id)
+func (l *Link) serve(hub register.Hub, holder register.Identity) {
+	s := &served{agentID: l.options.AgentID, cluster: holder.Cluster}
+	if s.agentID == "" {
+		s.agentID = work.HubHash(hub.Server)
 	}
+	l.served.Store(s)
 }
 
 func newBackoff() wait.Backoff {

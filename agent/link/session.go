@@ -59,7 +59,7 @@ func (l *Link) session(ctx context.Context, credentials register.Credentials) er
 	if err != nil {
 		return err
 	}
-	l.serve(hub)
+	l.serve(hub, holder)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &session{link: l, began: time.Now(), holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}

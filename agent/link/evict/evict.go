@@ -17,7 +17,7 @@ const Off = 100 * 365 * 24 * time.Hour
 
 // Facts are what the decision on one record rests on.
 type Facts struct {
-	Ours    bool      // its agent ID is this agent's
+	Ours    bool      // this agent made it
 	Listed  bool      // its work is on the hub, and the record is of this hub
 	Started time.Time // status.evictionStartTime; zero: not set
 	Leaving bool      // it is being deleted already
@@ -26,8 +26,8 @@ type Facts struct {
 }
 
 // Of reads from a record what is in it.
-func Of(record *workv1.AppliedManifestWork, agent string) Facts {
-	f := Facts{Ours: record.Spec.AgentID == agent, Leaving: !record.DeletionTimestamp.IsZero()}
+func Of(record *workv1.AppliedManifestWork) Facts {
+	f := Facts{Leaving: !record.DeletionTimestamp.IsZero()}
 	if t := record.Status.EvictionStartTime; t != nil {
 		f.Started = t.Time
 	}

@@ -48,13 +48,12 @@ func TestOf(t *testing.T) {
 	begun := metav1.NewTime(noon)
 	record := &workv1.AppliedManifestWork{
 		ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &begun},
-		Spec:       workv1.AppliedManifestWorkSpec{AgentID: "a"},
 		Status:     workv1.AppliedManifestWorkStatus{EvictionStartTime: &begun},
 	}
-	if got, want := Of(record, "a"), (Facts{Ours: true, Leaving: true, Started: noon}); got != want {
+	if got, want := Of(record), (Facts{Leaving: true, Started: noon}); got != want {
 		t.Errorf("%+v", got)
 	}
-	if got := Of(&workv1.AppliedManifestWork{}, "a"); got != (Facts{}) {
+	if got := Of(&workv1.AppliedManifestWork{}); got != (Facts{}) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -43,10 +43,10 @@ const (
 
 // Options are what a Fence works with.
 type Options struct {
-	Local     client.Client // direct
-	Records   client.Reader // cached AppliedManifestWorks
-	Namespace string        // of the Lease
-	AgentID   func() string // whose records these are; empty: not known yet
+	Local     client.Client                          // direct
+	Records   client.Reader                          // cached AppliedManifestWorks
+	Namespace string                                 // of the Lease
+	Ours      func(*workv1.AppliedManifestWork) bool // whether this agent made a record
 	// Acting returns a client that acts as whoever a record's objects were applied as.
 	Acting func(*workv1.AppliedManifestWork) (dynamic.Interface, error)
 }
@@ -203,7 +203,7 @@ func (f *Fence) round(ctx context.Context, now time.Time) error {
 	for i := range records.Items {
 		record := &records.Items[i]
 		after := After(record)
-		if record.Spec.AgentID != f.options.AgentID() || !record.DeletionTimestamp.IsZero() {
+		if !f.options.Ours(record) || !record.DeletionTimestamp.IsZero() {
 			continue
 		}
 		if after > 0 && (shortest == 0 || after < shortest) {

@@ -78,7 +78,7 @@ func newWorld(t *testing.T) *world {
 // start runs a fence, as a process would, until the returned function is called.
 func (w *world) start() (*Fence, func()) {
 	f := New(Options{
-		Local: w.local, Records: w.local, Namespace: "agent", AgentID: func() string { return "me" },
+		Local: w.local, Records: w.local, Namespace: "agent", Ours: func(r *workv1.AppliedManifestWork) bool { return r.Spec.AgentID == "me" },
 		Acting: func(*workv1.AppliedManifestWork) (dynamic.Interface, error) { return w.member, nil },
 	})
 	f.OnReturn(func() { w.backs.Add(1) })

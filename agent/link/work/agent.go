@@ -103,7 +103,7 @@ func newAgent(d Deps, o Options) *Agent {
 		deps: d, options: o, limits: feedback.Limits{RawJSON: o.RawJSON, MostRaw: o.MostRawJSON},
 		rules:   conditions.New(),
 		access:  newAccess(func(ctx context.Context, r *authorizationv1.SubjectAccessReview) error { return d.Local.Create(ctx, r) }),
-		records: records{local: d.Local, hash: hash, agent: o.AgentID}, memory: newMemory(o.ResyncInterval),
+		records: records{local: d.Local, hash: hash, agent: o.AgentID, cluster: d.Cluster}, memory: newMemory(o.ResyncInterval),
 		queue: workqueue.NewTypedDelayingQueue[string](),
 	}
 	if a.deps.History == nil {

@@ -117,7 +117,7 @@ func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving ma
 	}
 	for i := range records.Items {
 		r := &records.Items[i]
-		if r.Spec.AgentID != a.options.AgentID {
+		if !a.records.ours(r) {
 			continue
 		}
 		all[r.Name] = true

@@ -108,8 +108,8 @@ func (k *keeper) listen(now time.Time) {
 
 // visit looks at one record, which is shared with the cache.
 func (k *keeper) visit(ctx context.Context, shared *workv1.AppliedManifestWork, listed map[string]bool, now time.Time) (time.Duration, error) {
-	f := evict.Of(shared, k.agent.options.AgentID)
-	f.Heard, f.Grace = k.heard, k.agent.options.EvictionGrace
+	f := evict.Of(shared)
+	f.Ours, f.Heard, f.Grace = k.agent.records.ours(shared), k.heard, k.agent.options.EvictionGrace
 	f.Listed = k.ofThisHub(shared) && listed[shared.Name]
 	if f.Ours && f.Leaving && !k.ofThisHub(shared) {
 		return k.finish(ctx, shared)

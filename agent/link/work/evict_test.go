@@ -254,6 +254,15 @@ func TestARecordOfAHubThatWasLeftGoesWithItsReferencesAlone(t *testing.T) { // O
 	}
 }
 
+func TestRecordsOfAnotherClusterOnTheSameServerAreLeftAlone(t *testing.T) { // OCM-15.6
+	b := newBench(t, nil)
+	b.ownRecord(t, func(r *workv1.AppliedManifestWork) { r.Annotations = map[string]string{annotationCluster: "west"} })
+	b.house(t, 0, 2*time.Hour)
+	if r := b.record(t); r.Status.EvictionStartTime != nil || !b.there(t) {
+		t.Errorf("%v", r.Status)
+	}
+}
+
 func TestRecordsOfOtherAgentsAreLeftAlone(t *testing.T) { // OCM-15.6
 	b := newBench(t, nil)
 	b.ownRecord(t, func(r *workv1.AppliedManifestWork) { r.Spec.AgentID = "somebody" })

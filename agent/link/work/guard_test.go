@@ -188,7 +188,7 @@ func TestARecordCarriesWhatHasToOutliveTheWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := b.record(t)
-	if record.Annotations["apps.flotilla.dev/step-down-after"] != "5m0s" || len(record.Annotations) != 2 {
+	if record.Annotations["apps.flotilla.dev/step-down-after"] != "5m0s" || record.Annotations["flotilla.dev/cluster"] != "east" || len(record.Annotations) != 3 {
 		t.Errorf("%v", record.Annotations)
 	}
 	if e := executorOf(record); e == nil || e.Subject.ServiceAccount.Namespace != "shop" || e.Subject.ServiceAccount.Name != "deployer" {
@@ -198,7 +198,7 @@ func TestARecordCarriesWhatHasToOutliveTheWork(t *testing.T) {
 	if _, err := b.records.ensure(t.Context(), work); err != nil {
 		t.Fatal(err)
 	}
-	if record := b.record(t); len(record.Annotations) != 0 || executorOf(record) != nil {
+	if record := b.record(t); len(record.Annotations) != 1 || executorOf(record) != nil {
 		t.Errorf("%v", record.Annotations)
 	}
 }

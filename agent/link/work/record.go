@@ -29,9 +29,22 @@ func HubHash(server string) string {
 
 // records are the AppliedManifestWorks of one hub on the local cluster.
 type records struct {
-	local client.Client // direct: removing is decided on it
-	hash  string
-	agent string
+	local   client.Client // direct: removing is decided on it
+	hash    string
+	agent   string
+	cluster string // as the hub calls it
+}
+
+func (r records) ours(record *workv1.AppliedManifestWork) bool {
+	return Ours(record, r.agent, r.cluster)
+}
+
+// Ours reports whether the agent of a cluster made a record, for whichever hub. Without an id of its own an agent is called by
+// its hub's hash, and so would another cluster's agent be that runs on the same API server: the cluster's name tells
+// them apart. Records without one are of a stock agent that was here before. OCM-2.1, OCM-15.6
+func Ours(record *workv1.AppliedManifestWork, agentID, cluster string) bool {
+	name, named := record.Annotations[annotationCluster]
+	return record.Spec.AgentID == agentID && (!named || name == cluster)
 }
 
 func (r records) name(work string) string { return r.hash + "-" + work }
@@ -63,7 +76,7 @@ func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1
 		record = &workv1.AppliedManifestWork{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: r.name(work.Name), Labels: maps.Clone(work.Labels), Finalizers: []string{workv1.AppliedManifestWorkFinalizer},
-				Annotations: carry(nil, work),
+				Annotations: carry(nil, work, r.cluster),
 			},
 			Spec: want,
 		}
@@ -81,7 +94,7 @@ func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1
 	if !slices.Contains(kept.Finalizers, workv1.AppliedManifestWorkFinalizer) && kept.DeletionTimestamp.IsZero() {
 		kept.Finalizers = append(kept.Finalizers, workv1.AppliedManifestWorkFinalizer)
 	}
-	kept.Annotations = carry(kept.Annotations, work)
+	kept.Annotations = carry(kept.Annotations, work, r.cluster)
 	if _, err := patch.Metadata(ctx, r.local, next, kept); err != nil {
 		return nil, fmt.Errorf("keep AppliedManifestWork of %s: %w", work.Name, err)
 	}
@@ -91,12 +104,14 @@ func (r records) ensure(ctx context.Context, work *workv1.ManifestWork) (*workv1
 const (
 	// annotationHeld is why the removal of a record's objects is held until somebody confirms it.
 	annotationHeld = "flotilla.dev/removal-held"
+	// annotationCluster is the name of the cluster on the hub that the work came from.
+	annotationCluster = "flotilla.dev/cluster"
 	// annotationExecutor is <namespace>/<name> of the work's executor, for when the work is not there any more.
 	annotationExecutor = "flotilla.dev/executor"
 )
 
 // carry puts on a record what has to be known of its work when the hub is away or the work is gone.
-func carry(annotations map[string]string, work *workv1.ManifestWork) map[string]string {
+func carry(annotations map[string]string, work *workv1.ManifestWork, cluster string) map[string]string {
 	out := maps.Clone(annotations)
 	if out == nil {
 		out = map[string]string{}
@@ -106,7 +121,7 @@ func carry(annotations map[string]string, work *workv1.ManifestWork) map[string]
 		executor = e.Subject.ServiceAccount.Namespace + "/" + e.Subject.ServiceAccount.Name
 	}
 	for key, value := range map[string]string{
-		annotationExecutor: executor, appsv1alpha1.AnnotationStepDownAfter: work.Annotations[appsv1alpha1.AnnotationStepDownAfter],
+		annotationCluster: cluster, annotationExecutor: executor, appsv1alpha1.AnnotationStepDownAfter: work.Annotations[appsv1alpha1.AnnotationStepDownAfter],
 	} {
 		if out[key] = value; value == "" {
 			delete(out, key)
