@@ -45,13 +45,37 @@ const (
 // Verdict says what may go on.
 type Verdict struct {
 	Held  string // why nothing may be removed; empty: all goes on
-	truth map[types.UID]int64
+	since time.Time
+	truth *truth
 }
 
-// News reports whether a work is newer than the jump: made or changed since. Only such are carried out while held.
+// truth is how the works were when the jump was noticed, or became by it: restoring may take a while.
+type truth struct {
+	mu          sync.Mutex
+	generations map[types.UID]int64
+}
+
+// News reports whether a work is newer than the jump: made or changed since. Only such are carried out while held. A
+// work that turns up later but is older than the jump has come out of the backup.
 func (v Verdict) News(work *workv1.ManifestWork) bool {
-	generation, listed := v.truth[work.UID]
-	return v.Held == "" || !listed || work.Generation > generation
+	if v.Held == "" {
+		return true
+	}
+	if v.truth != nil {
+		v.truth.mu.Lock()
+		defer v.truth.mu.Unlock()
+		if generation, listed := v.truth.generations[work.UID]; listed {
+			v.truth.generations[work.UID] = min(generation, work.Generation)
+			return work.Generation > generation
+		}
+	}
+	if work.CreationTimestamp.Time.Before(v.since.Truncate(time.Second)) {
+		if v.truth != nil {
+			v.truth.generations[work.UID] = work.Generation
+		}
+		return false
+	}
+	return true
 }
 
 // Keeper remembers and compares. Its fields are set once.
@@ -155,7 +179,7 @@ func (k *Keeper) look(ctx context.Context) (*clusterv1.ManagedCluster, Seen, err
 	}
 	cluster := &list.Items[0]
 	return cluster, Seen{
-		Cluster: cluster.Name, UID: string(cluster.UID), Version: list.ResourceVersion, Evidence: k.suspicion(),
+		Cluster: cluster.Name, UID: string(cluster.UID), Version: list.ResourceVersion, Evidence: k.suspicion(), At: time.Now(),
 		ID: cluster.Annotations[appsv1alpha1.AnnotationHubHistory], Confirmed: cluster.Annotations[confirmation],
 	}, nil
 }
@@ -167,7 +191,7 @@ func (k *Keeper) glimpse(ctx context.Context) (Seen, error) {
 	if err := k.Hub.List(ctx, &works, client.InNamespace(k.Cluster), client.Limit(1)); err != nil {
 		return Seen{}, fmt.Errorf("ask the hub for its version: %w", err)
 	}
-	return Seen{Cluster: k.Cluster, Version: works.ResourceVersion, Evidence: k.suspicion()}, nil
+	return Seen{Cluster: k.Cluster, Version: works.ResourceVersion, Evidence: k.suspicion(), At: time.Now()}, nil
 }
 
 // judge remembers before anybody acts on the verdict.
@@ -190,7 +214,11 @@ func (k *Keeper) judge(ctx context.Context, seen Seen) (Verdict, error) {
 	}
 	turned := next.Held != k.memory.Held
 	k.memory = next
-	v := Verdict{Held: next.Held, truth: truth}
+	since, err := time.Parse(time.RFC3339, next.Since)
+	if err != nil && next.Held != "" {
+		since = seen.At // nobody wrote it down
+	}
+	v := Verdict{Held: next.Held, since: since, truth: truth}
 	k.mu.Lock()
 	k.evidence, k.verdict, k.at = "", v, time.Now()
 	k.mu.Unlock()
@@ -204,15 +232,15 @@ func (k *Keeper) judge(ctx context.Context, seen Seen) (Verdict, error) {
 }
 
 // truth lists the works as they are: what is still like this later is not the new truth.
-func (k *Keeper) truth(ctx context.Context) (map[types.UID]int64, error) {
+func (k *Keeper) truth(ctx context.Context) (*truth, error) {
 	works := &metav1.PartialObjectMetadataList{} // of 2,000 works the specs alone could be a gigabyte
 	works.SetGroupVersionKind(workv1.SchemeGroupVersion.WithKind("ManifestWorkList"))
 	if err := k.Hub.List(ctx, works, client.InNamespace(k.Cluster)); err != nil {
 		return nil, fmt.Errorf("list works after the hub's history changed: %w", err)
 	}
-	out := make(map[types.UID]int64, len(works.Items))
+	out := &truth{generations: make(map[types.UID]int64, len(works.Items))}
 	for i := range works.Items {
-		out[works.Items[i].UID] = works.Items[i].Generation
+		out.generations[works.Items[i].UID] = works.Items[i].Generation
 	}
 	return out, nil
 }

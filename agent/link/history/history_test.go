@@ -118,9 +118,20 @@ func TestARestoredHubIsNoticedAlsoByARestartedAgent(t *testing.T) {
 	if v.Held == "" || w.changed != 1 {
 		t.Fatalf("held %q, told %d times", v.Held, w.changed)
 	}
-	for work, want := range map[*workv1.ManifestWork]bool{aWork("old", 3): false, aWork("old", 2): false, aWork("old", 4): true, aWork("new", 1): true} {
-		if v.News(work) != want {
-			t.Errorf("work %s of generation %d: news %v", work.Name, work.Generation, !want)
+	back, made := aWork("back", 1), aWork("new", 1)
+	back.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour)) // deleted before the restore, which brought it back
+	made.CreationTimestamp = metav1.NewTime(time.Now().Add(time.Second))
+	again := back.DeepCopy()
+	again.Generation = 2
+	for _, step := range []struct {
+		work *workv1.ManifestWork
+		want bool
+	}{
+		{aWork("old", 3), false}, {aWork("old", 4), true}, {aWork("old", 3), false}, {made, true}, {back, false}, {again, true},
+		{aWork("old", 1), false}, {aWork("old", 2), true}, // the restore was not over when it was noticed
+	} {
+		if v.News(step.work) != step.want {
+			t.Errorf("work %s of generation %d: news %v", step.work.Name, step.work.Generation, !step.want)
 		}
 	}
 	c := meta.FindStatusCondition(w.cluster().Status.Conditions, "HubHistoryChanged")

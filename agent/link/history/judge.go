@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -16,6 +17,7 @@ type Memory struct {
 	ID      string // last history id, empty for a hub that has none
 	Version string // highest resourceVersion
 	Held    string // why nothing goes on; empty: it does
+	Since   string // when that was noticed, as RFC 3339
 	// Stale is a confirmation that was there before there was anything to confirm: it may come from the backup.
 	Stale string
 }
@@ -27,6 +29,7 @@ type Seen struct {
 	ID        string // flotilla.dev/hub-history, empty for a stock hub
 	Version   string // of the hub as a whole
 	Confirmed string // flotilla.dev/confirm-history
+	At        time.Time
 	Evidence  string // what else speaks of a jump, such as a work whose generation went back
 }
 
@@ -38,7 +41,7 @@ func Judge(m Memory, s Seen) Memory {
 		if why == "" || fresh(m, s) {
 			return Memory{ID: known(s.ID, m.ID), Version: s.Version}
 		}
-		m.Held, m.Stale = why+advice(s), s.Confirmed
+		m.Held, m.Since, m.Stale = why+advice(s), s.At.UTC().Format(time.RFC3339), s.Confirmed
 		return m
 	}
 	if s.Confirmed != m.Stale {

@@ -3,10 +3,11 @@ package history
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestJudge(t *testing.T) {
-	now := Seen{Cluster: "east", UID: "u1", ID: "h1", Version: "500"}
+	now := Seen{Cluster: "east", UID: "u1", ID: "h1", Version: "500", At: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
 	with := func(change func(*Seen)) Seen { s := now; change(&s); return s }
 	held := func(m Memory) Memory { m.Held = "it jumped"; return m }
 	before := Memory{ID: "h1", Version: "400"}
@@ -42,7 +43,10 @@ func TestJudge(t *testing.T) {
 			if (got.Held != "") != (tc.want.Held != "") {
 				t.Fatalf("held %q", got.Held)
 			}
-			got.Held, tc.want.Held = "", ""
+			if tc.memory.Held == "" && got.Held != "" && got.Since != "2026-01-01T12:00:00Z" {
+				t.Errorf("since %q", got.Since)
+			}
+			got.Held, tc.want.Held, got.Since = "", "", ""
 			if got != tc.want {
 				t.Errorf("remembers %+v, want %+v", got, tc.want)
 			}

@@ -22,6 +22,7 @@ const (
 	keyID      = "flotilla.dev/hub-history"
 	keyVersion = "flotilla.dev/hub-version"
 	keyHeld    = "flotilla.dev/held"
+	keySince   = "flotilla.dev/held-since"
 	keyStale   = "flotilla.dev/stale-confirmation"
 )
 
@@ -35,7 +36,7 @@ func (s Store) Load(ctx context.Context) (Memory, error) {
 		return Memory{}, err
 	}
 	a := lease.Annotations
-	return Memory{ID: a[keyID], Version: a[keyVersion], Held: a[keyHeld], Stale: a[keyStale]}, nil
+	return Memory{ID: a[keyID], Version: a[keyVersion], Held: a[keyHeld], Since: a[keySince], Stale: a[keyStale]}, nil
 }
 
 func (s Store) lease(ctx context.Context) (*coordinationv1.Lease, error) {
@@ -56,7 +57,7 @@ func (s Store) Save(ctx context.Context, m Memory) error {
 		if lease.Annotations == nil {
 			lease.Annotations = map[string]string{}
 		}
-		for key, value := range map[string]string{keyID: m.ID, keyVersion: m.Version, keyHeld: m.Held, keyStale: m.Stale} {
+		for key, value := range map[string]string{keyID: m.ID, keyVersion: m.Version, keyHeld: m.Held, keySince: m.Since, keyStale: m.Stale} {
 			if lease.Annotations[key] = value; value == "" {
 				delete(lease.Annotations, key)
 			}
