@@ -38,7 +38,8 @@ const (
 	ReasonHeld      = "HeldByHistory"
 	ReasonConfirmed = "Confirmed"
 
-	lasting = 2 * time.Second // how long an answer counts; no hub is restored in less
+	lasting = 2 * time.Second        // how long an answer counts; no hub is restored in less
+	again   = 500 * time.Millisecond // how long a failure counts
 	timeout = 10 * time.Second
 )
 
@@ -89,6 +90,8 @@ type Keeper struct {
 	loaded   bool
 	memory   Memory
 	told     string
+	failed   error
+	failedAt time.Time
 
 	mu       sync.Mutex
 	at       time.Time
@@ -118,8 +121,17 @@ func (k *Keeper) Check(ctx context.Context) (Verdict, error) {
 	if v, ok := k.recent(); ok {
 		return v, nil
 	}
+	if k.failed != nil && time.Since(k.failedAt) < again {
+		return Verdict{}, k.failed // for those who waited behind this question, or each would wait anew
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	v, err := k.ask(ctx)
+	k.failed, k.failedAt = err, time.Now()
+	return v, err
+}
+
+func (k *Keeper) ask(ctx context.Context) (Verdict, error) {
 	if err := k.load(ctx); err != nil {
 		return Verdict{}, err
 	}
