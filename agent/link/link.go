@@ -106,6 +106,10 @@ func (l *Link) Start(ctx context.Context) error {
 	background.Go(func() { l.local.run(ctx, inventoryPeriod(l.options)) })
 	defer background.Wait()
 	<-l.local.begun
+	if l.options.worksOnly() {
+		l.startWorks(ctx)
+		return nil
+	}
 	background.Go(func() { l.fence.Run(ctx) })
 	backoff := newBackoff()
 	for ctx.Err() == nil {

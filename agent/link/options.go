@@ -81,7 +81,7 @@ func (o *Options) Bind(f *pflag.FlagSet) {
 	f.StringVar(&o.AddOnRegistrationAuth, "addon-kubeclient-registration-auth", o.AddOnRegistrationAuth, "how add-ons authenticate with the hub: csr or token")
 	f.Int32Var(&o.AddOnTokenSeconds, "addon-token-expiration-seconds", o.AddOnTokenSeconds, "wanted life of an add-on's token, at least 600")
 	f.StringVar(&o.WorkloadSourceDriver, "workload-source-driver", o.WorkloadSourceDriver, "where works come from; kube, the hub's API server, is the only source this agent knows")
-	f.StringVar(&o.WorkloadSourceConfig, "workload-source-config", o.WorkloadSourceConfig, "file that configures the source; kube needs none")
+	f.StringVar(&o.WorkloadSourceConfig, "workload-source-config", o.WorkloadSourceConfig, "kubeconfig of the hub for an agent that only carries out works, without joining; otherwise kube needs none")
 	f.StringVar(&o.HubKubeconfigDir, "hub-kubeconfig-dir", o.HubKubeconfigDir, "folder for the credentials that the hub issued")
 	f.StringVar(&o.HubKubeconfigSecret, "hub-kubeconfig-secret", o.HubKubeconfigSecret, "secret on this cluster for the same")
 	f.StringVar(&o.AgentNamespace, "agent-namespace", o.AgentNamespace, "namespace of that secret")
@@ -106,7 +106,7 @@ func (o *Options) Bind(f *pflag.FlagSet) {
 
 // Enabled reports whether there is a hub to talk to, now or once the bootstrap kubeconfig appears.
 func (o Options) Enabled() bool {
-	return o.BootstrapKubeconfig != "" || len(o.BootstrapKubeconfigs) > 0
+	return o.BootstrapKubeconfig != "" || len(o.BootstrapKubeconfigs) > 0 || o.WorkloadSourceConfig != ""
 }
 
 // hubs are the bootstrap kubeconfigs to choose from.
@@ -130,6 +130,9 @@ func (o Options) validateDrivers(complain func(format string, args ...any)) {
 	}
 	if o.WorkloadSourceDriver != "kube" {
 		complain("--workload-source-driver %q: this agent only knows kube", o.WorkloadSourceDriver)
+	}
+	if o.worksOnly() && o.ClusterName == "" {
+		complain("--spoke-cluster-name: must be given with --workload-source-config alone")
 	}
 	if len(o.BootstrapKubeconfigs) == 1 {
 		complain("--bootstrap-kubeconfigs: name two or more, or use --bootstrap-kubeconfig")

@@ -47,6 +47,21 @@ func TestDefaultsAreTheContracts(t *testing.T) { // OCM-2.5
 	}
 }
 
+func TestAnAgentMayCarryOutWorksAlone(t *testing.T) { // OCM-2.5
+	o := Defaults()
+	o.WorkloadSourceConfig = "/hub"
+	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "--spoke-cluster-name") || !o.Enabled() || !o.worksOnly() {
+		t.Errorf("enabled %v, works only %v: %v", o.Enabled(), o.worksOnly(), err)
+	}
+	o.ClusterName = "east"
+	if err := o.Validate(); err != nil {
+		t.Error(err)
+	}
+	if o.BootstrapKubeconfig = "/bootstrap"; o.worksOnly() {
+		t.Error("an agent that can join does")
+	}
+}
+
 func TestFlagsHaveTheContractsNames(t *testing.T) { // OCM-2.5
 	o := Defaults()
 	f := pflag.NewFlagSet("agent", pflag.ContinueOnError)

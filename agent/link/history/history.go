@@ -182,7 +182,7 @@ func (k *Keeper) load(ctx context.Context) error {
 func (k *Keeper) look(ctx context.Context) (*clusterv1.ManagedCluster, Seen, error) {
 	var list clusterv1.ManagedClusterList
 	err := k.Hub.List(ctx, &list, client.MatchingFields{"metadata.name": k.Cluster})
-	if apierrors.IsForbidden(err) || err == nil && len(list.Items) == 0 {
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || err == nil && len(list.Items) == 0 {
 		seen, err := k.glimpse(ctx)
 		return nil, seen, err
 	}
@@ -197,7 +197,7 @@ func (k *Keeper) look(ctx context.Context) (*clusterv1.ManagedCluster, Seen, err
 }
 
 // glimpse is for a cluster that was deleted on the hub: until its works are gone the agent may see those, and nothing
-// else. Their list has the hub's version. OCM-7.2
+// else; and for a hub that knows works only. Their list has the hub's version. OCM-7.2
 func (k *Keeper) glimpse(ctx context.Context) (Seen, error) {
 	var works workv1.ManifestWorkList
 	if err := k.Hub.List(ctx, &works, client.InNamespace(k.Cluster), client.Limit(1)); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -73,7 +74,12 @@ func (s Store) change(ctx context.Context, change func(*coordinationv1.Lease)) e
 	if lease == nil {
 		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name()}}
 		change(lease)
-		err = s.Local.Create(ctx, lease)
+		if err = s.Local.Create(ctx, lease); apierrors.IsNotFound(err) { // the namespace, for an agent that stores no credentials
+			made := s.Local.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.Namespace}})
+			if made == nil || apierrors.IsAlreadyExists(made) {
+				err = s.Local.Create(ctx, lease)
+			}
+		}
 	} else {
 		change(lease)
 		err = s.Local.Update(ctx, lease)

@@ -74,8 +74,10 @@ type Agent struct {
 	memory  *memory
 	queue   workqueue.TypedDelayingInterface[string]
 	keeper  *keeper
-	crowd   crowd
-	ask     func(ctx context.Context) (brake.Answer, error)
+	// known tells whether the own ManagedCluster was ever heard of; a read before that would wait for it.
+	known func() bool
+	crowd crowd
+	ask   func(ctx context.Context) (brake.Answer, error)
 }
 
 // New prepares an agent. It calls nobody yet.
@@ -113,6 +115,7 @@ func newAgent(d Deps, o Options) *Agent {
 		a.deps.Fence = noFence{}
 	}
 	a.keeper = newKeeper(a)
+	a.known = func() bool { return true }
 	a.ask = func(ctx context.Context) (brake.Answer, error) { return brake.Ask(ctx, d.Hub, d.Cluster) }
 	return a
 }
@@ -221,6 +224,7 @@ func (a *Agent) followCluster(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch ManagedCluster: %w", err)
 	}
+	a.known = informer.HasSynced
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		UpdateFunc: func(old, new any) {
 			before, ok := old.(*clusterv1.ManagedCluster)

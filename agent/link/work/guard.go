@@ -94,6 +94,10 @@ func (a *Agent) only(ctx context.Context, work *workv1.ManifestWork, s *state, a
 // cluster is the own ManagedCluster; an empty one when it cannot be read, which confirms nothing.
 func (a *Agent) cluster(ctx context.Context) *clusterv1.ManagedCluster {
 	cluster := &clusterv1.ManagedCluster{}
+	cluster.Name = a.deps.Cluster
+	if !a.known() {
+		return cluster
+	}
 	if err := a.deps.Works.Get(ctx, client.ObjectKey{Name: a.deps.Cluster}, cluster); err != nil {
 		logf.FromContext(ctx).V(1).Info("ManagedCluster not read", "cause", err.Error())
 		cluster.Name = a.deps.Cluster
