@@ -33,7 +33,6 @@ type world struct {
 	crashes  bool // pods die now and then
 
 	writes int // since the last event
-	moved  bool
 	bases  []int32
 	log    []string
 	seen   map[string]int
@@ -259,10 +258,12 @@ func (w *world) decide() {
 		if t.FailedOver.IsZero() != m.over.IsZero() {
 			w.say("%s failed over: %v", m.name, !t.FailedOver.IsZero())
 		}
-		m.extra, m.over = t.Extra, t.FailedOver.Truncate(time.Second)
-		if m.given != t.Replicas {
+		m.over = t.FailedOver.Truncate(time.Second)
+		if m.given == t.Replicas {
+			m.extra = t.Extra
+		} else if w.chance(90) { // a write may fail
 			w.say("  %s gets %d, %d of them extra, instead of %d. %s", t.Name, t.Replicas, t.Extra, m.given, t.Why)
-			m.given = t.Replicas
+			m.given, m.extra = t.Replicas, t.Extra
 			w.writes++
 		}
 	}

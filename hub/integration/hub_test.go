@@ -70,7 +70,7 @@ func hubServer(t testing.TB) server {
 	s.Admin = s.client(t, s.RESTConfig())
 	installed.Do(func() {
 		s.install(t, "crds", "rbac", "admission", "webhooks")
-		s.webhooks(t, asUsual())
+		s.webhooks(t.Context(), t, asUsual())
 	})
 	return s
 }

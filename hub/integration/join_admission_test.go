@@ -6,15 +6,15 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// guarded waits until the admission policies are at work: they come alive a moment after they were made.
+// guarded waits until admission policies and webhooks are at work: they come alive a moment after they were made.
 func (s server) guarded(t testing.TB) {
 	t.Helper()
 	g := NewWithT(t)
@@ -33,7 +33,8 @@ func TestWhoMayAcceptAClusterAndWhatItMaySay(t *testing.T) {
 	s.guarded(t)
 	g := NewWithT(t)
 	editor := s.as(t, "editor", "editors")
-	s.grant(t, "editors", rbacv1.PolicyRule{APIGroups: []string{clusterv1.GroupName}, Resources: []string{"managedclusters"}, Verbs: []string{"get", "create", "update", "patch"}})
+	s.grant(t, "editors", rbacv1.PolicyRule{APIGroups: []string{clusterv1.GroupName}, Resources: []string{"managedclusters"}, Verbs: []string{"get", "create", "update", "patch"}},
+		rbacv1.PolicyRule{APIGroups: []string{clusterv1.GroupName}, Resources: []string{"managedclustersets/join"}, ResourceNames: []string{"default"}, Verbs: []string{"create"}})
 	acceptor := s.as(t, "acceptor", "editors", "acceptors")
 	s.grant(t, "acceptors", rbacv1.PolicyRule{APIGroups: []string{"register.open-cluster-management.io"}, Resources: []string{"managedclusters/accept"},
 		ResourceNames: []string{"guarded", "guarded-born"}, Verbs: []string{"update"}})
@@ -202,6 +203,7 @@ func TestWhatAManifestWorkMayHold(t *testing.T) {
 		}
 		if tc.refusal != "" {
 			g.Expect(err).To(MatchError(ContainSubstring(tc.refusal)), what)
+			g.Expect(apierrors.IsBadRequest(err)).To(BeTrue(), "%s: refusals come as HTTP 400, never 403: %v", what, err)
 		}
 	}
 
@@ -217,11 +219,11 @@ func TestWhatAManifestWorkMayHold(t *testing.T) {
 		To(MatchError(ContainSubstring("may not have works executed as system:serviceaccount:apps:admin")))
 }
 
-// A work that is bad already can still be finished: finalizers and labels are not the policy's business.
+// A work that is bad already can still be finished: finalizers and labels are not the webhook's business.
 func TestABadWorkCanStillBeFinished(t *testing.T) {
 	s, g := hubServer(t), NewWithT(t)
 	s.guarded(t)
-	s.without(t, &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "manifestworks.flotilla.dev"}}, func() {
+	s.unregistered(t, "manifestworkvalidators.admission.work.open-cluster-management.io", func() {
 		bad := &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "bad", Finalizers: []string{"test/keep"}}}
 		g.Eventually(func() error { return s.Admin.Create(t.Context(), bad.DeepCopy()) }, soon, interval).Should(Succeed())
 	})
@@ -230,21 +232,6 @@ func TestABadWorkCanStillBeFinished(t *testing.T) {
 	g.Expect(s.Admin.Patch(t.Context(), manifestWork("default", "bad"),
 		client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`)))).To(Succeed())
 	s.goes(t, manifestWork("default", "bad"))
-}
-
-// without does something while an object is not there.
-func (s server) without(t testing.TB, o client.Object, do func()) {
-	t.Helper()
-	s.exists(t, o)
-	if err := s.Admin.Delete(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	do()
-	o.SetResourceVersion("")
-	o.SetUID("")
-	if err := s.Admin.Create(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func executedAs(namespace, name string) *workv1.ManifestWork {

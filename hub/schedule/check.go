@@ -27,6 +27,8 @@ type Verdict struct {
 type Refusal struct {
 	Cluster string
 	*Verdict
+
+	at int32
 }
 
 // centurySeconds is as long as anybody waits; more overflows a time.Duration.

@@ -22,6 +22,7 @@ type Cluster struct {
 	object  *clusterv1.ManagedCluster
 	labels  labels.Set
 	claims  labels.Set
+	amounts map[clusterv1.ResourceName]float64 // allocatable
 	leaving bool
 	cel     func() (traits.Mapper, error)
 }
@@ -32,8 +33,14 @@ func NewCluster(object *clusterv1.ManagedCluster) *Cluster {
 	for _, c := range object.Status.ClusterClaims {
 		claims[c.Name] = c.Value
 	}
+	amounts := make(map[clusterv1.ResourceName]float64, 2)
+	for _, resource := range []clusterv1.ResourceName{clusterv1.ResourceCPU, clusterv1.ResourceMemory} {
+		if quantity, known := object.Status.Allocatable[resource]; known {
+			amounts[resource] = quantity.AsApproximateFloat64()
+		}
+	}
 	return &Cluster{
-		Name: object.Name, object: object, labels: object.Labels, claims: claims,
+		Name: object.Name, object: object, labels: object.Labels, claims: claims, amounts: amounts,
 		leaving: !object.DeletionTimestamp.IsZero(),
 		cel:     sync.OnceValues(func() (traits.Mapper, error) { return celValue(object) }),
 	}

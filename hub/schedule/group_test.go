@@ -150,12 +150,13 @@ func TestSummary(t *testing.T) {
 	}
 	var left []Refusal
 	for i := range 100 {
-		left = append(left, Refusal{fmt.Sprint("c", i), &Verdict{StagePredicate, strings.Repeat("x", 90) + fmt.Sprint(i)}})
+		left = append(left, Refusal{Cluster: fmt.Sprint("c", i), Verdict: &Verdict{StagePredicate, strings.Repeat("x", 90) + fmt.Sprint(i)}})
 	}
 	if text := Summary(left); len(text) > 1024 || !strings.HasSuffix(text, "; and 90 more reasons") {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}
-	long := Summary([]Refusal{{"a", &Verdict{StagePredicate, strings.Repeat("x", 5000)}}, {"b", &Verdict{StagePredicate, "short"}}})
+	long := Summary([]Refusal{
+		{Cluster: "a", Verdict: &Verdict{StagePredicate, strings.Repeat("x", 5000)}}, {Cluster: "b", Verdict: &Verdict{StagePredicate, "short"}}})
 	if !strings.HasPrefix(long, "2 clusters left out: a: xxx") || !strings.HasSuffix(long, "x...; b: short") {
 		t.Error(long)
 	}

@@ -76,7 +76,7 @@ func (l luck) facts() (Facts, []*Cluster) {
 		bound(set("prod", nil), set("gold", &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}))), clusters
 }
 
-var sameResult = []cmp.Option{cmp.AllowUnexported(standing{}, Result{}), cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".board" }, cmp.Ignore())}
+var sameResult = []cmp.Option{cmp.AllowUnexported(standing{}, Result{}, Refusal{}), cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".board" }, cmp.Ignore())}
 
 func decisions(r Result) (all []clusterv1beta1.ClusterDecision) {
 	for _, g := range r.Groups {

@@ -149,7 +149,7 @@ func (r *run) decide(candidates []int32) *Problem {
 	if r.policy.want >= 0 {
 		r.result.stand.unscheduled = r.policy.want - len(chosen)
 	}
-	slices.SortFunc(r.result.Left, func(a, b Refusal) int { return cmp.Compare(a.Cluster, b.Cluster) })
+	slices.SortFunc(r.result.Left, func(a, b Refusal) int { return cmp.Compare(a.at, b.at) })
 	r.result.board = board
 	r.result.Selected = len(chosen)
 	r.result.Groups = r.group(chosen, r.record(board, chosen))
@@ -174,7 +174,7 @@ func (r *run) filter(candidates []int32) ([]int32, *Problem) {
 }
 
 func (r *run) refuse(at int32, why *Verdict) {
-	r.result.Left = append(r.result.Left, Refusal{Cluster: r.Fleet.clusters[at].Name, Verdict: why})
+	r.result.Left = append(r.result.Left, Refusal{Cluster: r.Fleet.clusters[at].Name, Verdict: why, at: at})
 }
 
 // fail keeps what the placement has, as far as its namespace may still have it: a typing error must not empty a

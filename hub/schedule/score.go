@@ -101,11 +101,9 @@ func (r *run) allocatable(resource clusterv1.ResourceName, feasible []int32) []i
 	var least, most float64
 	first := true
 	for i, at := range feasible {
-		quantity, ok := r.Fleet.clusters[at].object.Status.Allocatable[resource]
-		if !ok {
+		if amounts[i], known[i] = r.Fleet.clusters[at].amounts[resource]; !known[i] {
 			continue
 		}
-		amounts[i], known[i] = quantity.AsApproximateFloat64(), true
 		if first {
 			least, most, first = amounts[i], amounts[i], false
 		}

@@ -126,7 +126,7 @@ func (w *world) checkFrozen(in Input, plan Plan) {
 func unhealthy(in Input, wave int32) int {
 	n := 0
 	for i, s := range in.Subsets {
-		want := allowance(in, wave, i, s.Replicas)
+		want := allowance(in, wave, i, s.Replicas-s.StandIns)
 		if want > 0 && (s.Silent || !s.Fresh || s.Given.Revision != in.Update || s.UpdatedAvailable < want) {
 			n++
 		}

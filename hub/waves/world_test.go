@@ -44,6 +44,7 @@ type world struct {
 type member struct {
 	name     string
 	replicas int32
+	standIns int32
 	whole    bool
 	given    Target
 	scale    int32 // replicas in the work
@@ -248,7 +249,7 @@ func (w *world) input() Input {
 	in.State.Failed = slices.Clone(w.state.Failed)
 	for _, m := range w.members {
 		in.Subsets = append(in.Subsets, Subset{
-			Name: m.name, Replicas: m.replicas, Given: Given{m.given.Revision, m.scale, m.given.Partition},
+			Name: m.name, Replicas: m.replicas, StandIns: m.standIns, Given: Given{m.given.Revision, m.scale, m.given.Partition},
 			Fresh: m.said.revision == m.given.Revision && m.given.Revision != "", UpdatedAvailable: m.said.updated, Available: m.said.available,
 			Silent: m.silent, Since: m.since, Whole: m.whole,
 		})

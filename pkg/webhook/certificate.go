@@ -85,7 +85,7 @@ func renew(old Pair, names []string, now time.Time) (Pair, error) {
 func (p Pair) authority(now time.Time) (*x509.Certificate, crypto.Signer, error) {
 	pair, err := tls.X509KeyPair(p.CA, p.CAKey)
 	if err != nil || !pair.Leaf.IsCA || now.Add(authorityMargin).After(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore) {
-		return nil, nil, nil
+		return nil, nil, nil //nolint:nilerr // what cannot sign is none
 	}
 	key, ok := pair.PrivateKey.(crypto.Signer)
 	if !ok {

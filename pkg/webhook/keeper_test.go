@@ -191,7 +191,7 @@ func TestAFailedRoundIsRepeatedSoonAndAGoodOneEveryMinute(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go k.keep(ctx, done)
-		time.Sleep(3 * time.Second) // of the bubble's clock
+		time.Sleep(3 * time.Second) //nolint:forbidigo // of the bubble's clock
 		synctest.Wait()
 		if rounds < 3 || rounds > 6 {
 			t.Errorf("%d rounds in 3 seconds of failing", rounds)
@@ -199,7 +199,7 @@ func TestAFailedRoundIsRepeatedSoonAndAGoodOneEveryMinute(t *testing.T) {
 		broken = false
 		<-done
 		before := rounds
-		time.Sleep(10*period + time.Second)
+		time.Sleep(10*period + time.Second) //nolint:forbidigo // of the bubble's clock
 		synctest.Wait()
 		if rounds-before != 10 {
 			t.Errorf("%d rounds in 10 minutes", rounds-before)

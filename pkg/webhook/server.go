@@ -91,7 +91,7 @@ func (s *Server) Start(ctx context.Context) error {
 	group.Go(func() error { return s.Server.Start(ctx) })
 	group.Go(func() error {
 		if err := s.untilServed(ctx); err != nil {
-			return nil // the end came first
+			return nil //nolint:nilerr // the end came first
 		}
 		s.keeper.keep(ctx, s.registered)
 		return nil

@@ -69,7 +69,7 @@ func register(mgr manager.Manager, kind schema.GroupVersionKind) error {
 		Steps: &steps{local: local, kind: kind}, Client: local,
 		New: func() *metav1.PartialObjectMetadata { return metadataOf(kind) },
 	}
-	asking := predicate.NewPredicateFuncs(func(o client.Object) bool { return asks(o) })
+	asking := predicate.NewPredicateFuncs(asks)
 	return ctrl.NewControllerManagedBy(mgr).Named("unschedulable-"+kind.Kind+"."+kind.Group).
 		For(metadataOf(kind), builder.WithPredicates(asking, predicate.AnnotationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(ownerOf(local, kind)), builder.WithPredicates(predicate.NewPredicateFuncs(ofSubset))).

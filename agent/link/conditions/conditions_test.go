@@ -151,7 +151,7 @@ func TestOneBadRuleStopsNoOther(t *testing.T) {
 func TestAnEngineThatIsBrokenIsNoVerdict(t *testing.T) {
 	for name, broken := range map[string]func() (environments, error){
 		"fails":  func() (environments, error) { return environments{}, errors.New("no memory") },
-		"panics": func() (environments, error) { panic("deep inside") },
+		"panics": func() (environments, error) { panic("deep inside") }, //nolint:forbidigo // that is the case
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := New()

@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -34,8 +35,9 @@ import (
 const (
 	// Condition is True while a jump of the hub's history holds this cluster.
 	Condition = "HubHistoryChanged"
-	// ReasonHeld and ReasonConfirmed are its reasons.
-	ReasonHeld      = "HeldByHistory"
+	// ReasonHeld is its reason while it holds.
+	ReasonHeld = "HeldByHistory"
+	// ReasonConfirmed is its reason once somebody confirmed.
 	ReasonConfirmed = "Confirmed"
 
 	lasting = 2 * time.Second        // how long an answer counts; no hub is restored in less
@@ -246,7 +248,7 @@ func (k *Keeper) judge(ctx context.Context, seen Seen) (Verdict, error) {
 // truth lists the works as they are: what is still like this later is not the new truth.
 func (k *Keeper) truth(ctx context.Context) (*truth, error) {
 	works := &metav1.PartialObjectMetadataList{} // of 2,000 works the specs alone could be a gigabyte
-	works.SetGroupVersionKind(workv1.SchemeGroupVersion.WithKind("ManifestWorkList"))
+	works.SetGroupVersionKind(schema.GroupVersionKind{Group: workv1.GroupName, Version: workv1.GroupVersion.Version, Kind: "ManifestWorkList"})
 	if err := k.Hub.List(ctx, works, client.InNamespace(k.Cluster)); err != nil {
 		return nil, fmt.Errorf("list works after the hub's history changed: %w", err)
 	}

@@ -40,7 +40,7 @@ func failedEvent(work *workv1.ManifestWork, manifests []*manifest) *eventsv1.Eve
 	}
 	note := fmt.Sprintf("%d of %d manifests could not be applied; first %s", failed, len(manifests), first)
 	return &eventsv1.Event{
-		ObjectMeta:          metav1.ObjectMeta{Namespace: work.Namespace, GenerateName: work.Name + "."},
+		ObjectMeta:          metav1.ObjectMeta{Namespace: work.Namespace, GenerateName: work.Name + "-"},
 		EventTime:           metav1.NowMicro(),
 		ReportingController: "klusterlet-agent", ReportingInstance: "flotilla-agent",
 		Action: "Apply", Reason: workv1.AppliedManifestFailed, Type: corev1.EventTypeWarning, Note: note[:min(len(note), longestNote)],

@@ -2,6 +2,7 @@ package work
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,8 +93,8 @@ func TestACompletedManifestIsReportedAppliedAndLeftAlone(t *testing.T) { // OCM-
 	b := newBench(t, ruledWork(t, "done", celRule("Complete", `object.data.k == "done"`)))
 	b.rounds(t, 1)
 	b.edit(t, func(w *workv1.ManifestWork) { // another manifest that is not complete keeps the work going
-		w.Spec.Workload.Manifests = append(ruledWork(t, "again").Spec.Workload.Manifests,
-			raws(t, "{apiVersion: v1, kind: ConfigMap, metadata: {namespace: a, name: other}, data: {k: runs}}")...)
+		w.Spec.Workload.Manifests = slices.Concat(ruledWork(t, "again").Spec.Workload.Manifests,
+			raws(t, "{apiVersion: v1, kind: ConfigMap, metadata: {namespace: a, name: other}, data: {k: runs}}"))
 		w.Spec.ManifestConfigs[0].ResourceIdentifier.Name = "*"
 		meta.RemoveStatusCondition(&w.Status.Conditions, "Complete")
 	})

@@ -102,12 +102,10 @@ func role(d *appsv1alpha1.FederatedDeployment, name string) string {
 	switch {
 	case rollout != nil && rollout.Revision == name && (rollout.Phase == appsv1alpha1.RolloutRolledBack || rollout.Phase == appsv1alpha1.RolloutRollingBack):
 		return "failed, rolled back"
-	case name == d.Status.UpdateRevision && name == d.Status.CurrentRevision:
+	case name == d.Status.CurrentRevision:
 		return "current"
 	case name == d.Status.UpdateRevision:
 		return "going out"
-	case name == d.Status.CurrentRevision:
-		return "current"
 	}
 	return ""
 }

@@ -48,7 +48,7 @@ func (s *setSteps) Observe(ctx context.Context, set *clusterv1beta2.ManagedClust
 	for i := range all.Items {
 		in, err := sets.Contains(set, &all.Items[i])
 		if err != nil {
-			return members{broken: err}, nil // for its user to mend
+			return members{broken: err}, nil //nolint:nilerr // it is an observation, for its user to mend
 		}
 		if in {
 			seen.count++

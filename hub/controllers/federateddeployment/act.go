@@ -141,10 +141,15 @@ func towards(live, want *workv1.ManifestWork) *workv1.ManifestWork {
 
 func (s *steps) removeWork(ctx context.Context, obj *v1alpha1.FederatedDeployment, r removal) error {
 	event.Emit(s.events, obj, removing(r))
-	if err := client.IgnoreNotFound(s.hub.Delete(ctx, r.work.live.DeepCopy(), asSeen(r.work.live))); err != nil {
-		return fmt.Errorf("delete work %s/%s: %w", r.work.live.Namespace, r.work.live.Name, err)
+	err := client.IgnoreNotFound(s.hub.Delete(ctx, r.work.live.DeepCopy(), asSeen(r.work.live)))
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("delete work %s/%s: %w", r.work.live.Namespace, r.work.live.Name, err)
+	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) { // the brake of the hub says what to do
+		return refusedError{err}
+	}
+	return err
 }
 
 // asSeen deletes the object we looked at, not whatever has its name by now.

@@ -49,7 +49,7 @@ func (p *Plan) leave(seen facts, b *budget) {
 		state := b.String()
 		if seen.placement.settling() {
 			state = fmt.Sprintf("it has %d of the %d decisions that it speaks of", len(seen.placement.scores), seen.placement.selected)
-		} else if b.takeAll(b.available(w)) {
+		} else if b.spares(w) {
 			p.leaves[w.live] = fmt.Sprintf("%s, and %s", why, state)
 			continue
 		}
@@ -115,9 +115,10 @@ func (b *budget) take(n, idle int32) int32 {
 	return free + paid
 }
 
-// takeAll takes n or none.
-func (b *budget) takeAll(n int32) bool {
-	if b.left < n {
+// spares says that a whole work can go. What a silent cluster runs may still serve, so it goes only once nobody misses it.
+func (b *budget) spares(w work) bool {
+	n := b.available(w)
+	if b.left < n || b.silent([]work{w}) != "" && b.there < b.want {
 		return false
 	}
 	b.left -= n

@@ -248,6 +248,22 @@ func TestARefusedWorkIsToldAsSuch(t *testing.T) {
 	}
 }
 
+// The brake of the hub refuses to delete, and its words reach the user.
+func TestARemovalThatIsRefusedIsToldAsSuch(t *testing.T) {
+	h := started(t)
+	if err := h.Hub.Delete(context.Background(), h.web()); err != nil {
+		t.Fatal(err)
+	}
+	h.fail = failing("delete", "west", apierrors.NewForbidden(schema.GroupResource{Resource: "manifestworks"}, "shop.web.c", errors.New("annotate it")))
+	if _, err := h.round(); err == nil {
+		t.Error("it must be tried again")
+	}
+	stalled := condition.Find(h.web().Status.Conditions, condition.Stalled)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonRemovalHeld || !strings.Contains(stalled.Message, "annotate it") {
+		t.Errorf("got %+v", stalled)
+	}
+}
+
 func TestAConflictOverwritesNothing(t *testing.T) {
 	h := started(t)
 	h.change(image("web:v2"))

@@ -115,6 +115,11 @@ var placements = map[string]struct {
 	"nor while anything in the spec is at fault": {obj: spread(), seen: func(f facts) facts {
 		return with1(grown(onTwo(f)), "north", func(c *cluster) { c.accepted = false })
 	}, want: []string{"ClusterUnresolved north"}, says: `spec.topology.placementRef (everywhere).cluster: cluster "north" is not accepted`},
+	"a silent cluster's work goes when the others make up for it": {obj: spread(), seen: func(f facts) facts { return with1(grown(onTwo(f)), "west", silent) },
+		want: []string{"remove west/shop.web.west"}},
+	"and not before": {obj: spread(), seen: func(f facts) facts {
+		return with1(reported(grown(onTwo(f)), "north", map[string]any{valueAvailable: 4}), "west", silent)
+	}},
 	"scaling to 0 is how to ask for none": {obj: spread(replicas(0)), want: []string{"change east/shop.web.east x0", "change north/shop.web.north x0", "change west/shop.web.west x0"}},
 }
 

@@ -145,7 +145,7 @@ type wish struct {
 func wishOf(w *workv1.ManifestWork) (o wish) {
 	manifests := w.Spec.Workload.Manifests
 	if err := json.Unmarshal(manifests[len(manifests)-1].Raw, &o); err != nil {
-		panic(err) // the controller wrote it
+		panic(err) //nolint:forbidigo // the controller wrote it
 	}
 	return o
 }

@@ -49,7 +49,11 @@ func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted err
 		message := removalMessage(lines)
 		v.ready = said(condition.Ready, false, v1alpha1.ReasonRemoving, message)
 		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonRemoving, message)
-		if why := collect(lines, func(l line) string { return l.refused }); len(why) > 0 {
+		why := collect(lines, func(l line) string { return l.refused })
+		if refused.error != nil {
+			why = append([]string{refused.Error()}, why...)
+		}
+		if len(why) > 0 {
 			v.stalled = said(condition.Stalled, true, v1alpha1.ReasonRemovalHeld, tell(why))
 		}
 		return v

@@ -276,7 +276,8 @@ func TestTheViewFollowsClustersAndScores(t *testing.T) {
 	w.clusters().Create(t.Context(), event.CreateEvent{Object: cluster("west")}, q)
 	before := w.view.fleet()
 	w.clusters().Delete(t.Context(), event.DeleteEvent{Object: cluster("west")}, q)
-	if before.Len() != 2 || w.view.fleet().Len() != 1 || w.view.fleet() != w.view.fleet() {
+	after := w.view.fleet()
+	if before.Len() != 2 || after.Len() != 1 || after != w.view.fleet() {
 		t.Error("a snapshot changed, or was made for nothing")
 	}
 	in := interestOf(byScore)

@@ -53,7 +53,7 @@ func (b *Brake) Start(ctx context.Context) error {
 		return err == nil, nil
 	})
 	if err != nil {
-		return nil // the end came first
+		return nil //nolint:nilerr // the end came first
 	}
 	watching, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { b.see(ctx, nil, o) },

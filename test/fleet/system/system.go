@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -201,8 +202,23 @@ func (s *System) installHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{s.binary("hub"), "--kubeconfig", kubeconfig}, s.options.HubArgs...)
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	args := append([]string{s.binary("hub"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port}, s.options.HubArgs...)
 	return s.Fleet.Beside(ctx, hubName, args, nil)
+}
+
+// freePort is one that nobody listens on now. The hub serves its webhooks there, and again when it is started again.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a port for webhooks: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 func (s *System) installMember(ctx context.Context, member string) error {

@@ -26,18 +26,19 @@ const (
 
 	// ConditionReleased says whether a cluster under an order can be deleted without harm to what runs in it.
 	ConditionReleased = "Released"
-	// ReasonReleasing: its agent is still letting go.
+	// ReasonReleasing says: its agent is still letting go.
 	ReasonReleasing = "Releasing"
-	// ReasonReleased: its agent let go of everything.
+	// ReasonReleased says: its agent let go of everything.
 	ReasonReleased = "ReleasedByAgent"
-	// ReasonWithoutAgent: its agent does not answer, and the cluster will go without it.
+	// ReasonWithoutAgent says: its agent does not answer, and the cluster will go without it.
 	ReasonWithoutAgent = "GoesWithoutAgent"
-	// ReasonInvalidOrder: nobody can tell who ordered what.
+	// ReasonInvalidOrder says: nobody can tell who ordered what.
 	ReasonInvalidOrder = "InvalidOrder"
 
-	// EventDetaching and EventDetached are the reasons of the two events.
+	// EventDetaching is the reason of the event when an order is seen.
 	EventDetaching = "ClusterDetaching"
-	EventDetached  = "ClusterDetached"
+	// EventDetached is the reason of the event when it was carried out.
+	EventDetached = "ClusterDetached"
 
 	// patience is how long a live agent may take to let go.
 	patience = 10 * time.Minute
