@@ -18,7 +18,7 @@ func Save(ctx context.Context, e *Etcd, path string, now time.Time) (Summary, er
 		}
 		header.Taken = now.UTC()
 		summary, err = save(path, header, func(add func(key, value []byte) error) error {
-			_, err := scan(ctx, c, e.root(), header.Revision, func(k entry) error { return add(k.key, k.value) })
+			err := scan(ctx, c, e.root(), header.Revision, func(k entry) error { return add(k.key, k.value) })
 			return err
 		})
 		return err

@@ -108,24 +108,24 @@ type entry struct {
 	mod        int64
 }
 
-// scan hands on all keys below a root at one revision, in their order; revision 0 is the newest. It returns the revision.
-func scan(ctx context.Context, kv clientv3.KV, root string, revision int64, each func(entry) error) (int64, error) {
+// scan hands on all keys below a root at one revision, in their order; revision 0 is the newest.
+func scan(ctx context.Context, kv clientv3.KV, root string, revision int64, each func(entry) error) error {
 	from, end := root, clientv3.GetPrefixRangeEnd(root)
 	for {
 		got, err := kv.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(revision))
 		if err != nil {
-			return 0, fmt.Errorf("read keys from %q at revision %d: %w", from, revision, err)
+			return fmt.Errorf("read keys from %q at revision %d: %w", from, revision, err)
 		}
 		if revision == 0 {
 			revision = got.Header.Revision
 		}
 		for _, kv := range got.Kvs {
 			if err := each(entry{kv.Key, kv.Value, kv.ModRevision}); err != nil {
-				return 0, err
+				return err
 			}
 		}
 		if !got.More || len(got.Kvs) == 0 {
-			return revision, nil
+			return nil
 		}
 		from = string(got.Kvs[len(got.Kvs)-1].Key) + "\x00"
 	}

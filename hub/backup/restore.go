@@ -92,7 +92,7 @@ func (r *Restore) into(ctx context.Context, c *clientv3.Client, saved map[string
 
 func (r *Restore) plan(ctx context.Context, c *clientv3.Client, saved map[string][]byte, id string) (Plan, error) {
 	now := live{}
-	_, err := scan(ctx, c, r.root(), 0, func(k entry) error {
+	err := scan(ctx, c, r.root(), 0, func(k entry) error {
 		now[string(k.key)] = k
 		return nil
 	})

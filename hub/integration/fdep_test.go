@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,11 +197,14 @@ func (f federation) report(cluster, subset string, notReady int64, more ...workv
 		}
 		object := workload(w)
 		n, _, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
-		values := append([]workv1.FeedbackValue{
+		values := slices.DeleteFunc([]workv1.FeedbackValue{
 			{Name: "content", Value: workv1.FieldValue{Type: workv1.String, String: new(object.GetAnnotations()[appsv1alpha1.AnnotationContent])}},
 			number("generation", w.Generation), number("observedGeneration", w.Generation), number("replicas", n), number("availableReplicas", n-notReady),
 			number("readyReplicas", n-notReady), number("updatedReplicas", n), number("updatedReadyReplicas", n-notReady),
-		}, more...)
+		}, func(v workv1.FeedbackValue) bool {
+			return slices.ContainsFunc(more, func(m workv1.FeedbackValue) bool { return m.Name == v.Name })
+		})
+		values = append(values, more...)
 		applied := metav1.Condition{Type: workv1.WorkApplied, Status: metav1.ConditionTrue, Reason: "AppliedManifestWorkComplete", ObservedGeneration: w.Generation}
 		meta.SetStatusCondition(&w.Status.Conditions, applied)
 		w.Status.ResourceStatus.Manifests = []workv1.ManifestCondition{{

@@ -118,6 +118,12 @@ func (s server) unregistered(t testing.TB, configuration string, do func()) {
 	if err := s.Admin.Update(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
+	m := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "managedclustermutators.admission.cluster.open-cluster-management.io"}}
+	s.exists(t, m) // it leads to the same process
+	m.Webhooks = nil
+	if err := s.Admin.Update(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
 	defer s.webhooks(t.Context(), t, asUsual())
 	do()
 }

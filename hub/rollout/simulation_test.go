@@ -91,7 +91,7 @@ func (w *world) checkStart(name string, r Result) {
 }
 
 func (w *world) mandatory(c Cluster) bool {
-	groups := []mandate(nil)
+	var groups []mandate
 	if w.strategy.Progressive != nil {
 		groups = w.strategy.Progressive.MandatoryDecisionGroups.MandatoryDecisionGroups
 	} else {

@@ -130,7 +130,7 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.T
 	if err := plan.revise(obj, seen); err != nil {
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonInvalidSpec, message: err.Error()}}}
 	}
-	plan.topology(obj, seen, of)
+	plan.topology(obj, seen)
 	plan.adapt(obj, seen, of, now)
 	if err := plan.allocate(obj, seen, of); err != nil {
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonAllocationFailed, message: err.Error()}}}

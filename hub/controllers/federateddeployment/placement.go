@@ -96,7 +96,7 @@ func (p *placed) settling() bool {
 
 // topology is what the subsets are: those of the spec, or one for each cluster that the Placement decides for. While it
 // does not decide, they are those that have a work already.
-func (p *Plan) topology(obj *v1alpha1.FederatedDeployment, seen facts, of map[string][]work) {
+func (p *Plan) topology(obj *v1alpha1.FederatedDeployment, seen facts) {
 	for i, s := range obj.Spec.Topology.Subsets {
 		p.shares = append(p.shares, share{subset: s, at: fmt.Sprintf("spec.topology.subsets[%d]", i)})
 	}

@@ -77,7 +77,7 @@ func offerUp(in *v1alpha1.ClusterManagementAddOn, out *v1beta1.ClusterManagement
 		return err
 	}
 	hideSentinel(out)
-	return keep(&out.ObjectMeta, kept{AddOnConfiguration: nonzero(in.Spec.AddOnConfiguration)}) //nolint:staticcheck // deprecated, and still to be kept
+	return keep(&out.ObjectMeta, kept{AddOnConfiguration: nonzero(in.Spec.AddOnConfiguration)})
 }
 
 func offerDown(in *v1beta1.ClusterManagementAddOn, out *v1alpha1.ClusterManagementAddOn) error {

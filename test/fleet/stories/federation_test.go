@@ -66,7 +66,7 @@ func TestAWaveThatFailsItsGateRollsBackByItself(t *testing.T) {
 	untouched := uids(w.pods(west))
 	eyes := w.watchPods(west)
 
-	w.change(d, toImage("no-such-tag"))
+	w.change(d, toImage("invalid"))
 	w.until("the update is rolled back", func() string {
 		s := w.seen(d)
 		if r := s.Rollout; r == nil || r.Phase != appsv1alpha1.RolloutRolledBack {

@@ -155,6 +155,9 @@ func (s *System) StartAgent(ctx context.Context, member string) error {
 	return s.Fleet.Again(ctx, agentName(member), nil)
 }
 
+// anyRemoval takes off the brakes on mass removal: stories and benchmarks remove works by the dozen.
+const anyRemoval = "--mass-removal-share=100"
+
 const hubName = "flotilla/hub"
 
 func agentName(member string) string { return "flotilla/agent-" + member }
@@ -206,7 +209,7 @@ func (s *System) installHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{s.binary("hub"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port}, s.options.HubArgs...)
+	args := append([]string{s.binary("hub"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port, anyRemoval}, s.options.HubArgs...)
 	return s.Fleet.Beside(ctx, hubName, args, nil)
 }
 
@@ -255,7 +258,7 @@ func (s *System) installAgent(ctx context.Context, member string, args ...string
 	if err != nil {
 		return err
 	}
-	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig}, args, s.options.AgentArgs)
+	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig, anyRemoval}, args, s.options.AgentArgs)
 	return s.Fleet.Beside(ctx, agentName(member), args, nil)
 }
 
