@@ -117,7 +117,7 @@ type course struct {
 func (c course) begin() (plan, bool) {
 	p := plan{why: "ordered by " + c.order.Who, wait: recheck}
 	p.hold = !c.leaving && !c.held()
-	if h := c.seen.home; h != nil && h.DeletionTimestamp.IsZero() && h.Annotations[appsv1alpha1.AnnotationDetach] != c.value() {
+	if h := c.seen.home; h != nil && h.DeletionTimestamp.IsZero() && h.Annotations[appsv1alpha1.AnnotationDetach] != c.value() && !c.recorded() {
 		p.was, p.home = h, h.DeepCopy()
 		metav1.SetMetaDataAnnotation(&p.home.ObjectMeta, appsv1alpha1.AnnotationDetach, c.value())
 		if c.leaving && !c.held() { // too late to hold the cluster until the end, so the record is written first
@@ -177,7 +177,7 @@ func (c course) record() plan {
 	p.tell = c.event(EventDetached, fmt.Sprintf("Cluster %s was detached on the order of %s%s; what ran there goes on running.",
 		c.cluster.Name, c.order.Who, because(c.order)))
 	h := c.seen.home
-	if h == nil || !h.DeletionTimestamp.IsZero() || h.Annotations[DetachedAnnotation] == c.value() && h.Annotations[appsv1alpha1.AnnotationDetach] == "" {
+	if h == nil || !h.DeletionTimestamp.IsZero() || c.recorded() && h.Annotations[appsv1alpha1.AnnotationDetach] == "" {
 		return p
 	}
 	p.was, p.home = h, h.DeepCopy()
@@ -200,6 +200,11 @@ func withdrawn(cluster *clusterv1.ManagedCluster, seen facts) plan {
 }
 
 func (c course) value() string { return c.cluster.Annotations[appsv1alpha1.AnnotationDetach] }
+
+// recorded says that all is done but for the cluster's last moments, which other finalizers may draw out.
+func (c course) recorded() bool {
+	return c.leaving && c.seen.home != nil && c.seen.home.Annotations[DetachedAnnotation] == c.value()
+}
 
 func (c course) held() bool { return slices.Contains(c.cluster.Finalizers, Finalizer) }
 

@@ -203,6 +203,7 @@ func TestDecide(t *testing.T) {
 		"nothing is left":                     {cluster: cluster(held, leaves, silent), seen: facts{home: stamped}, want: did{"mark detach=false detached=true, tell ClusterDetached, drop", ""}},
 		"nothing is left, and no namespace":   {cluster: cluster(held, leaves, silent), seen: facts{}, want: did{"tell ClusterDetached, drop", ""}},
 		"nothing is left to say":              {cluster: cluster(leaves, silent), seen: facts{home: home("flotilla.dev/detached", "flotilla.dev/detach")}, want: did{"mark detach=false detached=true, tell ClusterDetached", ""}},
+		"recorded, and others hold it":        {cluster: cluster(leaves, silent), seen: facts{home: home("flotilla.dev/detached")}, want: did{"tell ClusterDetached", ""}},
 		"withdrawn":                           {cluster: cluster(held, unordered), seen: facts{home: stamped, works: works("a:orphan")}, want: did{"mark detach=false detached=false, drop", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
