@@ -131,10 +131,10 @@ func TestIgnoredFieldsKeepTheirValue(t *testing.T) { // OCM-11.3
 		deployment := strings.Replace(deploymentText("ignores", "web", replicas), "selector:", "minReadySeconds: "+string(rune('0'+seconds))+", selector:", 1)
 		return w.raw(namespaceText("ignores"), deployment, configMapText("ignores", "c", value))
 	}
-	first := w.plainWork("web", options)
+	first := w.plainWork("ignoring", options)
 	first.Spec.Workload.Manifests = texts(2, 1, "hub")
 	w.Expect(w.hub.Create(ctx, first)).To(Succeed())
-	w.isApplied("web")
+	w.isApplied("ignoring")
 	deployment := func(g Gomega) *appsv1.Deployment {
 		return get(g, ctx, w.member, &appsv1.Deployment{}, "ignores", "web")
 	}
@@ -144,17 +144,17 @@ func TestIgnoredFieldsKeepTheirValue(t *testing.T) { // OCM-11.3
 			d := deployment(g)
 			g.Expect([]int32{*d.Spec.Replicas, d.Spec.MinReadySeconds}).To(Equal([]int32{replicas, seconds}))
 		}).Should(Succeed())
-		w.isApplied("web")
+		w.isApplied("ignoring")
 	}
 	becomes(2, 1)
 	w.Expect(deployment(w).Annotations).To(HaveKey("open-cluster-management.io/config-spec-hash"))
 
-	w.edit("web", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(5, 2, "hub") })
+	w.edit("ignoring", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(5, 2, "hub") })
 	becomes(2, 2) // not 5, and not 1 either, which a field that nobody applies falls back to
 	scaled := deployment(w)
 	scaled.Spec.Replicas = new(int32(7))
 	w.Expect(w.member.Update(ctx, scaled)).To(Succeed())
-	w.edit("web", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(6, 3, "hub") })
+	w.edit("ignoring", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(6, 3, "hub") })
 	becomes(7, 3)
 
 	edited := get(w, ctx, w.member, &corev1.ConfigMap{}, "ignores", "c")
@@ -162,19 +162,19 @@ func TestIgnoredFieldsKeepTheirValue(t *testing.T) { // OCM-11.3
 	w.Expect(w.member.Update(ctx, edited)).To(Succeed())
 	w.stop()
 	w.start() // and applies everything anew
-	w.edit("web", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(6, 4, "hub") })
+	w.edit("ignoring", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(6, 4, "hub") })
 	becomes(7, 4)
 	w.Expect(get(w, ctx, w.member, &corev1.ConfigMap{}, "ignores", "c").Data).To(HaveKeyWithValue("k", "spoke"))
-	w.edit("web", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(6, 4, "hub again") })
+	w.edit("ignoring", func(m *workv1.ManifestWork) { m.Spec.Workload.Manifests = texts(6, 4, "hub again") })
 	w.Eventually(func(g Gomega) {
 		g.Expect(get(g, ctx, w.member, &corev1.ConfigMap{}, "ignores", "c").Data).To(HaveKeyWithValue("k", "hub again"))
 	}).Should(Succeed())
 
-	w.edit("web", func(m *workv1.ManifestWork) {
+	w.edit("ignoring", func(m *workv1.ManifestWork) {
 		m.Spec.ManifestConfigs[0].UpdateStrategy.ServerSideApply.IgnoreFields[0].JSONPaths = []string{".spec["}
 	})
 	w.Eventually(func(g Gomega) {
-		got := w.work(g, "web")
+		got := w.work(g, "ignoring")
 		g.Expect(w.saidOf(g, got, got.Status.ResourceStatus.Manifests[1].Conditions, "Applied")).To(HavePrefix("False AppliedManifestSSAIgnoreFieldError "))
 	}).Should(Succeed())
 }
