@@ -34,6 +34,7 @@ func (r *Running) apiServer(extra []string) component {
 		"--enable-bootstrap-token-auth=true",
 		"--allow-privileged=true",
 		"--kubelet-preferred-address-types=InternalIP",
+		"--enable-aggregator-routing=true", // webhooks in pods are called at their endpoints: no proxy serves their service
 		"--kubelet-client-certificate=" + p.path("admin.crt"), "--kubelet-client-key=" + p.path("admin.key"),
 		// Nobody has to be kept fair here, and its start-up costs time.
 		"--enable-priority-and-fairness=false",
