@@ -304,7 +304,7 @@ func TestDeletingANamespaceOnTheHubRemovesNothingUnconfirmed(t *testing.T) {
 			g.Expect(held.Reason).To(Equal("HeldByBrake"))
 			g.Expect(held.Message).To(Equal("namespace braked is being deleted on the hub; 2 objects left running; " +
 				"to remove them annotate this work flotilla.dev/confirm-removal=" + name))
-		}).Should(Succeed())
+		}, "3m").Should(Succeed()) // the namespace controller may still be getting over an outage of the test before
 	}
 	var events corev1.EventList
 	w.Expect(w.member.List(ctx, &events, client.InNamespace("default"))).To(Succeed())
