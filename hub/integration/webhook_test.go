@@ -190,24 +190,27 @@ func TestAddOnsAreServedInBothVersions(t *testing.T) {
 	}
 	read := func(version, kind, namespace, name string) *unstructured.Unstructured {
 		o := addon(version, kind, namespace, name, nil)
-		g.Expect(s.Admin.Get(t.Context(), client.ObjectKeyFromObject(o), o)).To(Succeed())
+		// The API server takes a new address for conversions version by version, some time after it was registered.
+		g.Eventually(func() error { return s.Admin.Get(t.Context(), client.ObjectKeyFromObject(o), o) }, soon, interval).Should(Succeed())
 		return o
 	}
 	g.Eventually(func() error {
-		return s.Admin.Create(t.Context(), addon("v1alpha1", "ManagedClusterAddOn", "default", "old", map[string]any{"installNamespace": "secrets-here"}))
+		return client.IgnoreAlreadyExists(s.Admin.Create(t.Context(), addon("v1alpha1", "ManagedClusterAddOn", "default", "old", map[string]any{"installNamespace": "secrets-here"})))
 	}, soon, interval).Should(Succeed())
 	g.Expect(read("v1beta1", "ManagedClusterAddOn", "default", "old").GetAnnotations()).
 		To(HaveKeyWithValue("addon.open-cluster-management.io/v1alpha1-install-namespace", "secrets-here"))
 
 	young := addon("v1beta1", "ManagedClusterAddOn", "default", "young", map[string]any{"configs": []any{map[string]any{"group": "g", "resource": "r", "name": "x"}}})
 	young.SetAnnotations(map[string]string{"addon.open-cluster-management.io/v1alpha1-install-namespace": "there"})
-	g.Expect(s.Admin.Create(t.Context(), young)).To(Succeed())
+	g.Eventually(func() error { return client.IgnoreAlreadyExists(s.Admin.Create(t.Context(), young)) }, soon, interval).Should(Succeed())
 	seen := read("v1alpha1", "ManagedClusterAddOn", "default", "young")
 	g.Expect(seen.Object["spec"]).To(HaveKeyWithValue("installNamespace", "there"))
 
-	g.Expect(s.Admin.Create(t.Context(), addon("v1alpha1", "ClusterManagementAddOn", "", "offer", map[string]any{
-		"supportedConfigs": []any{map[string]any{"group": "g", "resource": "r"}}, "installStrategy": map[string]any{"type": "Manual"},
-	}))).To(Succeed())
+	g.Eventually(func() error {
+		return client.IgnoreAlreadyExists(s.Admin.Create(t.Context(), addon("v1alpha1", "ClusterManagementAddOn", "", "offer", map[string]any{
+			"supportedConfigs": []any{map[string]any{"group": "g", "resource": "r"}}, "installStrategy": map[string]any{"type": "Manual"},
+		})))
+	}, soon, interval).Should(Succeed())
 	offer := read("v1beta1", "ClusterManagementAddOn", "", "offer")
 	configs, _, _ := unstructured.NestedSlice(offer.Object, "spec", "defaultConfigs")
 	g.Expect(configs).To(ConsistOf(HaveKeyWithValue("name", "__reserved_no_default__")))
