@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -137,6 +138,44 @@ func TestAWaveThatFailsRollsBack(t *testing.T) {
 	f.Eventually(f.says("web", "Ready"), soon, interval).Should(HavePrefix("True AllReplicasReady"))
 }
 
+// Issue: failover when a cluster stays silent, and an orderly return.
+func TestReplicasOfASilentClusterFailOver(t *testing.T) {
+	f := federate(t, "failover")
+	hours := func(n time.Duration) time.Time { return time.Now().Add(-n * time.Hour) }
+	f.since("failover-east", metav1.ConditionTrue, hours(2)) // clusters that came just now count as cut off together with the hub
+	f.since("failover-west", metav1.ConditionTrue, hours(2))
+	f.Expect(f.Admin.Create(t.Context(), f.object(set(map[string]any{"afterSeconds": int64(600), "returnAfterSeconds": int64(0)}, "spec", "failover")))).To(Succeed())
+	f.report("east", "a", 0)
+	f.report("east", "b", 0)
+	f.report("west", "c", 0)
+	f.Eventually(f.says("web", "Ready"), soon, interval).Should(HavePrefix("True AllReplicasReady"))
+	onEast := func() int64 {
+		a, _ := f.replicas("east", "a")().(int64)
+		b, _ := f.replicas("east", "b")().(int64)
+		return a + b
+	}
+	f.since("failover-west", metav1.ConditionUnknown, hours(1))
+	f.Eventually(onEast, soon, interval).Should(Equal(int64(10)))
+	f.Expect(f.replicas("west", "c")()).To(Equal(int64(5))) // absence is never an order
+	f.report("east", "a", 0)
+	f.report("east", "b", 0)
+	f.since("failover-west", metav1.ConditionTrue, hours(1))
+	f.Eventually(onEast, soon, interval).Should(Equal(int64(5)))
+}
+
+// since sets the condition as of a time.
+func (f federation) since(name string, available metav1.ConditionStatus, at time.Time) {
+	f.t.Helper()
+	f.Eventually(func() error {
+		c := &clusterv1.ManagedCluster{}
+		if err := f.Admin.Get(f.t.Context(), client.ObjectKey{Name: name}, c); err != nil {
+			return err
+		}
+		c.Status.Conditions = []metav1.Condition{{Type: clusterv1.ManagedClusterConditionAvailable, Status: available, Reason: "Test", LastTransitionTime: metav1.NewTime(at)}}
+		return f.Admin.Status().Update(f.t.Context(), c)
+	}, soon, interval).Should(Succeed())
+}
+
 // WL-5.10: a UnitedDeployment applied on the hub, beside a FederatedDeployment that is none of its business.
 func TestAUnitedDeploymentLivesOnTheHub(t *testing.T) {
 	f := federate(t, "united")
@@ -170,6 +209,17 @@ func TestAUnitedDeploymentLivesOnTheHub(t *testing.T) {
 	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(ContainSubstring("was not made for this FederatedDeployment for UnitedDeployment web"))
 	f.Expect(f.work("east", "a").Labels).To(HaveKeyWithValue(appsv1alpha1.LabelUnitedDeployment, "web"))
 
+	// Once it is gone the other may have the names.
+	f.Expect(f.Admin.Delete(t.Context(), ud)).To(Succeed())
+	for _, at := range [][2]string{{"east", "a"}, {"east", "b"}, {"west", "c"}} {
+		f.Eventually(func() bool {
+			w := f.work(at[0], at[1])
+			return w == nil || w.DeletionTimestamp != nil || w.Labels[appsv1alpha1.LabelUnitedDeployment] == ""
+		}, soon, interval).Should(BeTrue())
+		f.release(at[0], at[1])
+	}
+	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(HavePrefix("False Settled"))
+	f.Expect(f.work("east", "a").Labels).To(HaveKeyWithValue(appsv1alpha1.LabelFederatedDeployment, "web"))
 }
 
 func fromUnstructured(u *unstructured.Unstructured, into any) error {

@@ -15,12 +15,10 @@ package federateddeployment
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
@@ -92,7 +90,7 @@ func RegisterFront[T client.Object](mgr manager.Manager, front Front[T], source 
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(front.Name).
 		For(raw(front.Kind), builder.WithPredicates(ofUsers())).
-		Watches(&workv1.ManifestWork{}, handler.EnqueueRequestsFromMapFunc(r.toMaker)).
+		Watches(&workv1.ManifestWork{}, workHandler{users{r.Cached, front.Kind}}).
 		Watches(&clusterv1.ManagedCluster{}, clusterHandler{users{r.Cached, front.Kind}}).
 		Watches(&appsv1.ControllerRevision{}, handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), raw(front.Kind), handler.OnlyControllerOwner()))
 	if front.Fleet {
@@ -105,15 +103,6 @@ func RegisterFront[T client.Object](mgr manager.Manager, front Front[T], source 
 		b = b.Watches(&corev1.ConfigMap{}, referring, builder.OnlyMetadata).Watches(&corev1.Secret{}, referring, builder.OnlyMetadata)
 	}
 	return b.Complete(r)
-}
-
-// toMaker wakes whom a work was made for.
-func (r *reconciler[T]) toMaker(_ context.Context, o client.Object) []reconcile.Request {
-	m, made := makerOf(o)
-	if !made || m.gvk != r.Kind {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: m.NamespacedName}}
 }
 
 // toPlaced wakes those that refer to a Placement, when it or one of its decisions changes.
@@ -136,51 +125,6 @@ func (r *reconciler[T]) wakes(ctx context.Context, index, namespace, value strin
 		log.FromContext(ctx).Error(err, "cannot tell whom a change concerns", "index", index, "namespace", namespace, "value", value)
 	}
 	return requests
-}
-
-// clusterHandler wakes those whom a change of a cluster may concern. Heartbeats and capacity concern nobody.
-type clusterHandler struct{ users }
-
-type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-
-// Create wakes who may have waited for the cluster. At the start everybody is looked at anyway.
-func (h clusterHandler) Create(ctx context.Context, e event.CreateEvent, q queue) {
-	if !e.IsInInitialList {
-		h.wake(ctx, q, e.Object.GetName(), true)
-	}
-}
-
-// Update wakes those who use the cluster, and those who look for one when it may be found now, or no longer.
-func (h clusterHandler) Update(ctx context.Context, e event.UpdateEvent, q queue) {
-	before, ok := e.ObjectOld.(*clusterv1.ManagedCluster)
-	after, okToo := e.ObjectNew.(*clusterv1.ManagedCluster)
-	if !ok || !okToo {
-		return
-	}
-	was, is := clusterFacts(before), clusterFacts(after)
-	if reflect.DeepEqual(was, is) {
-		return
-	}
-	was.heard, was.since = is.heard, is.since
-	h.wake(ctx, q, is.name, !reflect.DeepEqual(was, is))
-}
-
-// Delete wakes those who use the cluster.
-func (h clusterHandler) Delete(ctx context.Context, e event.DeleteEvent, q queue) {
-	h.wake(ctx, q, e.Object.GetName(), true)
-}
-
-// Generic does not happen.
-func (h clusterHandler) Generic(context.Context, event.GenericEvent, queue) {}
-
-func (h clusterHandler) wake(ctx context.Context, q queue, cluster string, searching bool) {
-	users, err := h.of(ctx, cluster, searching)
-	if err != nil {
-		log.FromContext(ctx).Error(err, "cannot tell who uses a cluster", "cluster", cluster)
-	}
-	for _, user := range users {
-		q.Add(user)
-	}
 }
 
 // ofUsers leaves out what the controller itself writes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +29,7 @@ const (
 	byCluster   = "cluster"
 	byPlacement = "placement"
 	byReference = "reference"
+	byNeed      = "need"
 )
 
 func keyOf(kind schema.GroupVersionKind, index string) string { return kind.Kind + "." + index }
@@ -53,6 +55,7 @@ func (f Front[T]) Indexes() []Index {
 		{&workv1.ManifestWork{}, keyOf(kind, byOwner), makerUID},
 		{&workv1.ManifestWork{}, keyOf(kind, byName), namesTaken},
 		{raw(kind), keyOf(kind, byCluster), clustersUsed},
+		{raw(kind), keyOf(kind, byNeed), namesNeeded},
 	}
 	if f.Fleet {
 		all = append(all, Index{raw(kind), keyOf(kind, byPlacement), placementUsed}, Index{raw(kind), keyOf(kind, byReference), referencesMade})
@@ -107,6 +110,56 @@ func revisionsOf(ctx context.Context, r client.Reader, obj *v1alpha1.FederatedDe
 		}
 	}
 	return kept, nil
+}
+
+// namesNeeded are those that an object's works and workloads have or will have. With a Placement the end of each, which is
+// a cluster's name, is not known yet.
+func namesNeeded(o client.Object) []string {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok {
+		return nil
+	}
+	if len(placementUsed(o)) > 0 {
+		return []string{placedKey("work/" + u.GetNamespace() + "." + u.GetName() + "."), placedKey(workloadKey(u.GetNamespace(), u.GetName(), ""))}
+	}
+	var names []string
+	for _, subset := range subsetNamesIn(u) {
+		names = append(names, "work/"+workName(u.GetNamespace(), u.GetName(), subset), workloadKey(u.GetNamespace(), u.GetName(), subset))
+	}
+	return names
+}
+
+// placedKey is what the names that an object with a Placement needs begin with.
+func placedKey(start string) string { return "placed/" + start }
+
+func subsetNamesIn(u *unstructured.Unstructured) (names []string) {
+	subsets, _, _ := unstructured.NestedSlice(u.Object, "spec", "topology", "subsets")
+	for _, s := range subsets {
+		s, _ := s.(map[string]any)
+		if name, _ := s["name"].(string); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// waiting are the objects that need a name which a work takes, and may have waited for it.
+func (u users) waiting(ctx context.Context, w client.Object) ([]reconcile.Request, error) {
+	var all []reconcile.Request
+	for _, name := range namesTaken(w) {
+		keys := []string{name}
+		if start, ends := strings.CutSuffix(name, w.GetNamespace()); ends {
+			keys = append(keys, placedKey(start))
+		}
+		for _, key := range keys {
+			requests, err := u.by(ctx, byNeed, "", key)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, requests...)
+		}
+	}
+	return all, nil
 }
 
 // A work takes its own name, and that of the workload it was made for.
