@@ -45,6 +45,10 @@ type Set struct {
 	Change func(pod *corev1.Pod, revision string) (inplace.Spec, error)
 	// Labels are what a pod of the revision carries.
 	Labels func(revision string) map[string]string
+	// InOrder makes pods one after the other, and none after one that could not be made. // WL-2.6
+	InOrder bool
+	// KeepStateless leaves a pod without lifecycle state without one when it is updated in place. // WL-2.12, WL-3.8
+	KeepStateless bool
 	// Tell hears of each action that succeeded or failed; it may be called
 	// from several goroutines at once.
 	Tell func(Deed)
@@ -89,7 +93,11 @@ func (h Hands) Act(ctx context.Context, set Set, plan Plan) error {
 	refreshed := each(plan.Refresh, func(r Refresh) error { return h.refresh(ctx, set, r, now) })
 	deleted := each(plan.Delete, func(d Delete) error { return h.delete(ctx, set, d) })
 	updated := each(plan.Update, func(u Update) error { return h.update(ctx, set, u, now) })
-	created := slowly(plan.Create, func(c Create) error { return h.create(ctx, set, c) })
+	batch := 2
+	if set.InOrder {
+		batch = 1
+	}
+	created := slowly(plan.Create, batch, func(c Create) error { return h.create(ctx, set, c) })
 
 	f := &Failure{Scale: errors.Join(deleted, created), Update: errors.Join(refreshed, updated)}
 	if f.Scale == nil && f.Update == nil {
@@ -112,10 +120,11 @@ func each[T any](items []T, do func(T) error) error {
 	return failed(group.Wait())
 }
 
-// slowly runs batches of 1, 2, 4 and so on; the first batch with a failure is
-// the last, so a quota costs one call and not five hundred. // WL-0.8
-func slowly[T any](items []T, do func(T) error) error {
-	for size := 1; len(items) > 0; size *= 2 {
+// slowly runs batches that grow by a factor, of 1, 2, 4 and so on; the first
+// batch with a failure is the last, so a quota costs one call and not five
+// hundred. // WL-0.8
+func slowly[T any](items []T, factor int, do func(T) error) error {
+	for size := 1; len(items) > 0; size *= factor {
 		batch := items[:min(size, len(items))]
 		if err := each(batch, do); err != nil {
 			return err
@@ -169,7 +178,11 @@ func (h Hands) create(ctx context.Context, set Set, c Create) error {
 			return err
 		}
 	}
-	err = h.Local.Create(ctx, pod.DeepCopy())
+	made := pod.DeepCopy()
+	err = h.Local.Create(ctx, made)
+	if err == nil {
+		pod = made // its name may be the server's choice
+	}
 	if apierrors.IsAlreadyExists(err) && h.isOurs(ctx, set, pod) {
 		return nil // an earlier plan made it, and its event is on the way
 	}

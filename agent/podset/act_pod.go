@@ -129,7 +129,9 @@ func (h Hands) started(set Set, pod *corev1.Pod, spec inplace.Spec, to string, n
 		pod.Labels = map[string]string{}
 	}
 	maps.Copy(pod.Labels, set.Labels(to))
-	life.Move(pod, life.Updating, set.Hooks, now)
+	if !set.KeepStateless || life.Of(pod) != life.None {
+		life.Move(pod, life.Updating, set.Hooks, now)
+	}
 	return pod, nil
 }
 

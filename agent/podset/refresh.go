@@ -1,5 +1,7 @@
 package podset
 
+import "time"
+
 // refresh moves every pod along that has no other action: the in-place step
 // that is due and at most one move of its lifecycle (1.12). update says which
 // pods are still to change.
@@ -10,23 +12,34 @@ func (d *decision) refresh(update diff) bool {
 		if m.acted {
 			continue
 		}
-		r := Refresh{Pod: m.Name, Hash: m.LacksHash}
-		if r.Hash {
-			r.Why = "it lacks its template hash"
+		r, due := m.Refreshed(d.spec.Lifecycle, d.wanted(m, update.updateNum), d.now)
+		if m.LacksHash {
+			r.Pod, r.Hash = m.Name, true
+			if !due {
+				r.Why = "it lacks its template hash"
+			}
 		}
-		if to := d.next(m, update); to != m.State {
-			r.State, r.Why = to, moves[to]
-		}
-		if due := m.InPlace.Due; due != NoStep && !d.now.Before(m.InPlace.NotBefore) {
-			r.Step, r.Why = due, steps[due]
-		}
-		if r.Why == "" {
+		if !due && !m.LacksHash {
 			continue
 		}
 		did = true
 		d.plan.Refresh = append(d.plan.Refresh, r)
 	}
 	return did
+}
+
+// Refreshed is what a refresh (1.12) does with the pod, if anything: the
+// in-place step that is due and at most one move of its lifecycle. wanted says
+// that the pod, should it prepare for its update, is still to change.
+func (p *Pod) Refreshed(l *Lifecycle, wanted bool, now time.Time) (Refresh, bool) {
+	r := Refresh{Pod: p.Name}
+	if to := p.next(l, wanted); to != p.State {
+		r.State, r.Why = to, moves[to]
+	}
+	if due := p.InPlace.Due; due != NoStep && !now.Before(p.InPlace.NotBefore) {
+		r.Step, r.Why = due, steps[due]
+	}
+	return r, r.Why != ""
 }
 
 var moves = map[State]string{
@@ -42,27 +55,26 @@ var steps = map[Step]string{
 }
 
 // next is a pod's state after a refresh (1.12).
-func (d *decision) next(m *member, update diff) State {
-	l := d.spec.Lifecycle
-	switch m.State {
+func (p *Pod) next(l *Lifecycle, wanted bool) State {
+	switch p.State {
 	case PreparingNormal:
-		if l == nil || l.PreNormal == nil || m.AllHookedNormal {
+		if l == nil || l.PreNormal == nil || p.AllHookedNormal {
 			return Normal
 		}
 	case PreparingUpdate:
-		if m.InPlace.Done && !d.wanted(m, update.updateNum) {
-			return d.updated(m)
+		if p.InPlace.Done && !wanted {
+			return p.updated(l)
 		}
 	case Updating:
-		if m.InPlace.Done {
-			return d.updated(m)
+		if p.InPlace.Done {
+			return p.updated(l)
 		}
 	case Updated:
-		if l == nil || l.InPlaceUpdate == nil || m.AllHookedUpdate {
+		if l == nil || l.InPlaceUpdate == nil || p.AllHookedUpdate {
 			return Normal
 		}
 	}
-	return m.State
+	return p.State
 }
 
 // wanted tells whether a pod that prepares for its update is still to change.
@@ -81,8 +93,8 @@ func (d *decision) wanted(m *member, updateNum int) bool {
 
 // updated: with a lifecycle, a pod is Updated until its user has put the hook
 // back; also for one pass when there is no such hook (1.12).
-func (d *decision) updated(m *member) State {
-	if d.spec.Lifecycle != nil && !m.AllHookedUpdate {
+func (p *Pod) updated(l *Lifecycle) State {
+	if l != nil && !p.AllHookedUpdate {
 		return Updated
 	}
 	return Normal

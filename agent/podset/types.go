@@ -177,6 +177,13 @@ type Plan struct {
 // Recheck is when time alone changes the plan; zero means never.
 func (p Plan) Recheck() time.Duration { return p.recheck }
 
+// Wake makes the plan anew after the wait, if not sooner; no wait means never.
+func (p *Plan) Wake(wait time.Duration) {
+	if wait > 0 && (p.recheck == 0 || wait < p.recheck) {
+		p.recheck = wait
+	}
+}
+
 // Empty tells whether there is nothing to write.
 func (p Plan) Empty() bool {
 	return len(p.Create)+len(p.Delete)+len(p.Update)+len(p.Refresh) == 0
