@@ -19,6 +19,9 @@ address = "{{.Socket}}"
 address = "{{.Socket}}.ttrpc"
 [debug]
 level = "warn"
+# Its socket has one address for the whole machine; who starts second finds it taken.
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = "{{.Snapshotter}}"
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
