@@ -169,7 +169,7 @@ func (r Registrar) handshake(ctx context.Context, hub client.WithWatch, boot Boo
 		return Credentials{}, err
 	}
 	go cluster.Keep(ctx, hub)
-	cert, key, err := Obtain(ctx, hub, id, r.Expiration)
+	cert, key, err := id.Request(r.Expiration).Obtain(ctx, hub)
 	if err != nil {
 		return Credentials{}, err
 	}

@@ -16,6 +16,7 @@ const (
 	certKey       = "tls.crt"
 	keyKey        = "tls.key"
 	kubeconfigKey = "kubeconfig"
+	tokenKey      = "token" // of add-ons only
 )
 
 // Credentials are what an agent has been given by a hub. They print as who they belong to, nothing else.

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -35,8 +36,23 @@ var (
 	ErrTooMany  = errors.New("too many certificate requests are waiting on the hub")
 )
 
-// NewRequest makes a key and the request for its certificate. OCM-3.3
-func NewRequest(id Identity, seconds int32) (*certificatesv1.CertificateSigningRequest, []byte, error) {
+// Request is what a certificate is asked with.
+type Request struct {
+	Cluster  string // whose agent asks
+	AddOn    string // for which of its add-ons; empty is for the agent itself
+	Subject  pkix.Name
+	DNSNames []string
+	Signer   string
+	Seconds  int32 // wanted life; 0 leaves it to the signer
+}
+
+// Request is how the agent asks for a certificate of its own. OCM-3.3
+func (i Identity) Request(seconds int32) Request {
+	return Request{Cluster: i.Cluster, Subject: i.Subject(), Signer: certificatesv1.KubeAPIServerClientSignerName, Seconds: seconds}
+}
+
+// New makes a key and the request for its certificate. OCM-3.3, OCM-19.4
+func (r Request) New() (*certificatesv1.CertificateSigningRequest, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make key: %w", err)
@@ -45,34 +61,42 @@ func NewRequest(id Identity, seconds int32) (*certificatesv1.CertificateSigningR
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode key: %w", err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: id.Subject()}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: r.Subject, DNSNames: r.DNSNames}, key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make certificate request: %w", err)
 	}
 	csr := &certificatesv1.CertificateSigningRequest{
-		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: id.Cluster + "-",
-			Labels:       map[string]string{clusterv1.ClusterNameLabelKey: id.Cluster},
-		},
+		ObjectMeta: r.meta(),
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			Request:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
-			SignerName: certificatesv1.KubeAPIServerClientSignerName,
+			SignerName: r.Signer,
 			Usages: []certificatesv1.KeyUsage{
 				certificatesv1.UsageDigitalSignature, certificatesv1.UsageKeyEncipherment, certificatesv1.UsageClientAuth,
 			},
 		},
 	}
-	if seconds > 0 {
-		csr.Spec.ExpirationSeconds = &seconds
+	if r.Seconds > 0 {
+		csr.Spec.ExpirationSeconds = &r.Seconds
 	}
 	return csr, keyPEM, nil
 }
 
-// held counts the cluster's own requests that still lie on the hub, whatever became of them.
-func held(csrs []certificatesv1.CertificateSigningRequest) int {
+func (r Request) meta() metav1.ObjectMeta {
+	if r.AddOn == "" {
+		return metav1.ObjectMeta{GenerateName: r.Cluster + "-", Labels: map[string]string{clusterv1.ClusterNameLabelKey: r.Cluster}}
+	}
+	return metav1.ObjectMeta{
+		GenerateName: "addon-" + r.Cluster + "-" + r.AddOn + "-",
+		Labels:       map[string]string{clusterv1.ClusterNameLabelKey: r.Cluster, addonLabel: r.AddOn},
+	}
+}
+
+// held counts the requests for the same that still lie on the hub, whatever became of them: the cluster's own, or those
+// of one add-on.
+func (r Request) held(csrs []certificatesv1.CertificateSigningRequest) int {
 	n := 0
 	for i := range csrs {
-		if _, addon := csrs[i].Labels[addonLabel]; !addon {
+		if csrs[i].Labels[addonLabel] == r.AddOn {
 			n++
 		}
 	}
@@ -99,15 +123,15 @@ func outcome(csr *certificatesv1.CertificateSigningRequest) ([]byte, error) {
 }
 
 // Obtain asks the hub for a certificate and waits until somebody approved it.
-func Obtain(ctx context.Context, hub client.WithWatch, id Identity, seconds int32) (cert, key []byte, err error) {
+func (r Request) Obtain(ctx context.Context, hub client.WithWatch) (cert, key []byte, err error) {
 	var existing certificatesv1.CertificateSigningRequestList
-	if err := hub.List(ctx, &existing, client.MatchingLabels{clusterv1.ClusterNameLabelKey: id.Cluster}); err != nil {
+	if err := hub.List(ctx, &existing, client.MatchingLabels{clusterv1.ClusterNameLabelKey: r.Cluster}); err != nil {
 		return nil, nil, fmt.Errorf("list certificate requests: %w", err)
 	}
-	if n := held(existing.Items); n >= mostHeld {
-		return nil, nil, fmt.Errorf("%w: %d of cluster %s", ErrTooMany, n, id.Cluster)
+	if n := r.held(existing.Items); n >= mostHeld {
+		return nil, nil, fmt.Errorf("%w: %d of %s", ErrTooMany, n, r.whose())
 	}
-	csr, key, err := NewRequest(id, seconds)
+	csr, key, err := r.New()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,13 +139,20 @@ func Obtain(ctx context.Context, hub client.WithWatch, id Identity, seconds int3
 		return nil, nil, fmt.Errorf("create certificate request: %w", err)
 	}
 	logf.FromContext(ctx).Info("Certificate requested, waiting for approval", "request", csr.Name)
-	cert, err = await(ctx, hub, id, csr.Name)
+	cert, err = await(ctx, hub, r.Cluster, csr.Name)
 	return cert, key, err
 }
 
+func (r Request) whose() string {
+	if r.AddOn != "" {
+		return "add-on " + r.AddOn
+	}
+	return "cluster " + r.Cluster
+}
+
 // await watches the cluster's requests, because a label is all that this watch may select on. OCM-3.3
-func await(ctx context.Context, hub client.WithWatch, id Identity, name string) ([]byte, error) {
-	selector := clusterv1.ClusterNameLabelKey + "=" + id.Cluster
+func await(ctx context.Context, hub client.WithWatch, cluster, name string) ([]byte, error) {
+	selector := clusterv1.ClusterNameLabelKey + "=" + cluster
 	requests := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector = selector

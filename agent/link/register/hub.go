@@ -91,12 +91,21 @@ func (h Hub) Same(other Hub) bool {
 // Kubeconfig is the kubeconfig to store. It names certificate and key by file, so that sibling processes
 // that only read those two files again keep working through a rotation. OCM-2.3
 func (h Hub) Kubeconfig() ([]byte, error) {
+	return h.kubeconfig(&clientcmdapi.AuthInfo{ClientCertificate: certKey, ClientKey: keyKey})
+}
+
+// TokenKubeconfig is the same for who has a token: it too is named by file. OCM-19.4
+func (h Hub) TokenKubeconfig() ([]byte, error) {
+	return h.kubeconfig(&clientcmdapi.AuthInfo{TokenFile: tokenKey})
+}
+
+func (h Hub) kubeconfig(auth *clientcmdapi.AuthInfo) ([]byte, error) {
 	out := clientcmdapi.NewConfig()
 	out.Clusters[h.Entry] = &clientcmdapi.Cluster{
 		Server: h.Server, ProxyURL: h.ProxyURL, TLSServerName: h.TLSServerName,
 		CertificateAuthority: h.CAFile, CertificateAuthorityData: h.CAData, InsecureSkipTLSVerify: h.Insecure,
 	}
-	out.AuthInfos["default-auth"] = &clientcmdapi.AuthInfo{ClientCertificate: certKey, ClientKey: keyKey}
+	out.AuthInfos["default-auth"] = auth
 	out.Contexts["default-context"] = &clientcmdapi.Context{Cluster: h.Entry, AuthInfo: "default-auth", Namespace: "configuration"}
 	out.CurrentContext = "default-context"
 	data, err := clientcmd.Write(*out)

@@ -47,11 +47,12 @@ func (i Identity) Subject() pkix.Name {
 }
 
 // Owns reports whether a certificate subject is this identity's: same name, same sets of O and OU. OCM-6.1
-func (i Identity) Owns(subject pkix.Name) bool {
-	want := i.Subject()
-	return subject.CommonName == want.CommonName &&
-		sameSet(subject.Organization, want.Organization) &&
-		sameSet(subject.OrganizationalUnit, want.OrganizationalUnit)
+func (i Identity) Owns(subject pkix.Name) bool { return sameSubject(subject, i.Subject()) }
+
+func sameSubject(have, want pkix.Name) bool {
+	return have.CommonName == want.CommonName &&
+		sameSet(have.Organization, want.Organization) &&
+		sameSet(have.OrganizationalUnit, want.OrganizationalUnit)
 }
 
 // ParseCommonName reads cluster and agent out of a certificate's common name.

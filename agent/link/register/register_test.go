@@ -89,7 +89,7 @@ func TestCommonNameIsReadBack(t *testing.T) {
 }
 
 func TestRequestHasTheContractsContents(t *testing.T) { // OCM-3.3
-	csr, key, err := NewRequest(east, 7200)
+	csr, key, err := east.Request(7200).New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestRequestHasTheContractsContents(t *testing.T) { // OCM-3.3
 	if d := cmp.Diff(want, csr); d != "" {
 		t.Error(d)
 	}
-	if plain, _, _ := NewRequest(east, 0); plain.Spec.ExpirationSeconds != nil {
+	if plain, _, _ := east.Request(0).New(); plain.Spec.ExpirationSeconds != nil {
 		t.Error("expirationSeconds is set though not configured")
 	}
 }
@@ -200,6 +200,37 @@ func TestRotationIsDue(t *testing.T) { // OCM-6.1
 		if x := Threshold(); x < 0.20 || x >= 0.25 {
 			t.Fatalf("threshold %v", x)
 		}
+	}
+}
+
+// A certificate that lives shorter than five minutes ran out between two looks.
+func TestAShortCertificateIsLookedAtInTime(t *testing.T) { // OCM-6.1
+	for name, tc := range map[string]struct {
+		life, left, want time.Duration
+	}{
+		"a year":                       {life: 8760 * time.Hour, left: 8760 * time.Hour, want: 6570 * time.Hour},
+		"two minutes":                  {life: 2 * time.Minute, left: 2 * time.Minute, want: 90 * time.Second},
+		"two minutes, dated back five": {life: 7 * time.Minute, left: 2 * time.Minute, want: 15 * time.Second},
+		"due when it is issued":        {life: 6 * time.Minute, left: time.Minute, want: 10 * time.Second},
+		"nearly over":                  {life: 2 * time.Minute, left: 8 * time.Second, want: 4 * time.Second},
+		"over":                         {life: 2 * time.Minute, left: -time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			have := given(t, east, noon.Add(tc.left-tc.life), noon.Add(tc.left))
+			if got := DueIn(have, 0.25, noon); got != tc.want {
+				t.Errorf("%s", got)
+			}
+			s := newStore(t)
+			if err := s.writeFiles(given(t, east, time.Now().Add(tc.left-tc.life), time.Now().Add(tc.left))); err != nil {
+				t.Fatal(err)
+			}
+			if got := (Rotator{Registrar: Registrar{Store: s}}).due(0.25); got > tc.want {
+				t.Errorf("looked at in %s", got)
+			}
+		})
+	}
+	if got := DueIn(Credentials{}, 0.25, noon); got < 1000*time.Hour {
+		t.Errorf("without a certificate: %s", got)
 	}
 }
 
@@ -405,7 +436,7 @@ func TestTenRequestsAreEnough(t *testing.T) { // OCM-3.3
 		builder = builder.WithObjects(&certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("east-", i), Labels: label}})
 	}
 	hub := builder.Build()
-	if _, _, err := Obtain(t.Context(), hub, east, 0); !errors.Is(err, ErrTooMany) {
+	if _, _, err := east.Request(0).Obtain(t.Context(), hub); !errors.Is(err, ErrTooMany) {
 		t.Errorf("an eleventh request: %v", err)
 	}
 	var all certificatesv1.CertificateSigningRequestList
@@ -413,7 +444,7 @@ func TestTenRequestsAreEnough(t *testing.T) { // OCM-3.3
 		t.Errorf("%d requests, %v", len(all.Items), err)
 	}
 	all.Items[0].Labels["open-cluster-management.io/addon-name"] = "x"
-	if n := held(all.Items); n != 9 {
+	if n := east.Request(0).held(all.Items); n != 9 {
 		t.Errorf("an add-on's request counts: %d", n)
 	}
 }

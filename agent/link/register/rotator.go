@@ -3,6 +3,8 @@ package register
 import (
 	"context"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,25 +37,46 @@ type Rotator struct {
 // Run renews the certificate when it is due, until ctx ends. The first failure is told to the hub, and what
 // comes after it is tried again with back-off.
 func (r Rotator) Run(ctx context.Context) {
-	threshold := Threshold()
 	period := r.Period
 	if period == 0 {
 		period = 5 * time.Minute
 	}
-	backoff := wait.Backoff{Duration: 5 * time.Second, Factor: 2, Jitter: 0.2, Steps: 12, Cap: period}
+	look := func(threshold float64) time.Duration { return min(period-rand.N(period/10+1), r.due(threshold)) }
+	Tend(ctx, look, period, r.Changed, r.check)
+}
+
+// due is when the certificate would have to be renewed. The files are asked, which are there also while the local API
+// server is not.
+func (r Rotator) due(threshold float64) time.Duration {
+	files, err := r.Registrar.Store.Files()
+	if err != nil {
+		return math.MaxInt64
+	}
+	return DueIn(files, threshold, time.Now())
+}
+
+// Tend looks after a credential until ctx ends: at once, whenever it may have changed, and as often as look says. The
+// threshold that check and look get is drawn anew after each success; failures are tried again with back-off, at least
+// every retry. OCM-6.1
+func Tend(ctx context.Context, look func(threshold float64) time.Duration, retry time.Duration, changed <-chan struct{},
+	check func(ctx context.Context, threshold float64) error,
+) {
+	threshold := Threshold()
+	fresh := wait.Backoff{Duration: 5 * time.Second, Factor: 2, Jitter: 0.2, Steps: 12, Cap: retry}
+	backoff := fresh
 	for {
-		next := wait.Jitter(period, 0.1)
-		if err := r.check(ctx, threshold); err != nil && ctx.Err() == nil {
+		var next time.Duration
+		if err := check(ctx, threshold); err != nil && ctx.Err() == nil {
 			next = backoff.Step()
-			logf.FromContext(ctx).Error(err, "Certificate not renewed, will try again", "after", next.String())
+			logf.FromContext(ctx).Error(err, "Credentials not renewed, will try again", "after", next.String())
 		} else {
-			backoff.Steps, backoff.Duration = 12, 5*time.Second
-			threshold = Threshold()
+			backoff, threshold = fresh, Threshold()
+			next = look(threshold)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.Changed:
+		case <-changed:
 		case <-time.After(next):
 		}
 	}
@@ -86,7 +109,7 @@ func (r Rotator) check(ctx context.Context, threshold float64) error {
 }
 
 func (r Rotator) renew(ctx context.Context, kubeconfig []byte) error {
-	cert, key, err := Obtain(ctx, r.Hub, r.Holder, r.Registrar.Expiration)
+	cert, key, err := r.Holder.Request(r.Registrar.Expiration).Obtain(ctx, r.Hub)
 	if err != nil {
 		return err
 	}
