@@ -2,18 +2,24 @@
 // a loop, a garbage collector that lost its owner. So many removals in so short a time stop and wait for a second word.
 //
 // It decides from facts that it is given and owns only the memory of recent removals. It reads and writes no API. It
-// promises that a removal that was confirmed, or that loses nothing on the member, is never held; and that removals that
-// are held stay held while somebody keeps asking for them, however slowly.
+// promises that a removal that was confirmed, or that loses nothing on the member, is never held; that works which were
+// never there together never count together; and that removals that are held stay held while somebody keeps asking for
+// them, however slowly.
 package brake
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	workv1 "open-cluster-management.io/api/work/v1"
+	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
@@ -24,24 +30,31 @@ const (
 	// Hold is how long a refused removal counts after it was last asked for: longer than a controller ever pauses
 	// between two tries, so waiting is no way around the brake.
 	Hold = 30 * time.Minute
-	// Few removals are never many, however small the fleet.
-	Few = 5
+	// Few removals of works that stand for themselves are never many, however small the fleet: two small applications, one
+	// after the other.
+	Few = 10
+	// FewOwned removals are never many of works that a living owner wants. Whoever means them to go tells the owner, and
+	// what our controllers then delete is confirmed; so few others are ever asked for.
+	FewOwned = 5
 	// Namespace is where removals are confirmed for the whole fleet.
 	Namespace = "flotilla-system"
 )
 
 // Facts are what a removal is judged by.
 type Facts struct {
-	// Work is the one to be removed.
+	// Work is the one to be removed, and Born when it was made.
 	Work types.UID
+	Born time.Time
+	// Few may go however small the fleet.
+	Few int
 	// Share of the works, in percent, that may go within Window; 100 switches the brake off.
 	Share int
 	// Total is the number of works of the fleet, those removed within Window included.
 	Total int
 	// Removed are the works that went, or are going, and when that began.
-	Removed map[types.UID]time.Time
+	Removed map[types.UID]Departure
 	// Held are the works whose removal was refused, and when last.
-	Held map[types.UID]time.Time
+	Held map[types.UID]Departure
 	// HeldSince is when the first of them was refused. What went before it goes on counting as long as any is held.
 	HeldSince time.Time
 	// Excuse says why this removal needs no second word; empty when it does.
@@ -50,19 +63,22 @@ type Facts struct {
 	ConfirmedUntil time.Time
 }
 
+// Departure is when a work was made and when it was removed, or asked to be.
+type Departure struct{ Born, At time.Time }
+
 // Verdict is what becomes of a removal.
 type Verdict struct {
 	// Refused says that it has to wait.
 	Refused bool
 	// Counts says that it was let pass as one of few, and makes the next one less likely to.
 	Counts bool
-	// Wanted is how many works are gone or shall go, this one included; Limit is how many may.
+	// Wanted is how many works that were there together are gone or shall go, this one included; Limit is how many may.
 	Wanted, Limit int
 }
 
 // Decide judges one removal.
 func Decide(f Facts, now time.Time) Verdict {
-	v := Verdict{Limit: max(Few, f.Total*f.Share/100)}
+	v := Verdict{Limit: max(f.Few, f.Total*f.Share/100)}
 	if f.going(f.Work, now) || f.Share >= 100 || f.Excuse != "" || now.Before(f.ConfirmedUntil) {
 		return v
 	}
@@ -72,20 +88,44 @@ func Decide(f Facts, now time.Time) Verdict {
 	return v
 }
 
-// wanted counts each work once.
+// wanted counts each work once, and only those that were there together: what is made, used and removed over and over
+// never was much at a time.
 func (f Facts) wanted(now time.Time) int {
-	n := 1
-	for work := range f.Removed {
+	leaving := []Departure{{Born: f.Born, At: now}}
+	for work, d := range f.Removed {
 		if work != f.Work && f.going(work, now) {
-			n++
+			leaving = append(leaving, d)
 		}
 	}
-	for work := range f.Held {
+	for work, d := range f.Held {
 		if work != f.Work && f.held(work, now) && !f.going(work, now) {
-			n++
+			leaving = append(leaving, Departure{Born: d.Born, At: now})
 		}
 	}
-	return n
+	return together(leaving, f.Born)
+}
+
+// together is how many of those that leave were there at one time, since then: those made before it, without those gone.
+func together(leaving []Departure, since time.Time) (most int) {
+	born, left := make([]time.Time, 0, len(leaving)), make([]time.Time, 0, len(leaving))
+	for _, d := range leaving {
+		born, left = append(born, d.Born), append(left, d.At)
+	}
+	slices.SortFunc(born, time.Time.Compare)
+	slices.SortFunc(left, time.Time.Compare)
+	made, gone := 0, 0
+	for i, t := range left {
+		for made < len(born) && !born[made].After(t) {
+			made++
+		}
+		if i > 0 && left[i-1].Before(t) {
+			gone = i
+		}
+		if !t.Before(since) {
+			most = max(most, made-gone)
+		}
+	}
+	return most
 }
 
 // start is since when removals count together.
@@ -97,23 +137,36 @@ func (f Facts) start(now time.Time) time.Time {
 }
 
 func (f Facts) going(work types.UID, now time.Time) bool {
-	at, ok := f.Removed[work]
-	return ok && at.After(f.start(now))
+	d, ok := f.Removed[work]
+	return ok && d.At.After(f.start(now))
 }
 
 func (f Facts) held(work types.UID, now time.Time) bool {
-	at, ok := f.Held[work]
-	return ok && now.Sub(at) < Hold
+	d, ok := f.Held[work]
+	return ok && now.Sub(d.At) < Hold
 }
 
 // Message tells whoever was refused what was counted and how to go on.
-func (v Verdict) Message(namespace, name string, now time.Time) string {
-	return fmt.Sprintf("%d works of the fleet were removed within %d minutes or are asked to be, and more than %d need a second word. "+
+func (v Verdict) Message(counted, namespace, name string, now time.Time) string {
+	return fmt.Sprintf("%d works of %s were removed within %d minutes or are asked to be, and more than %d need a second word. "+
 		"If ManifestWork %s/%s and its workloads shall go, run: kubectl annotate manifestwork -n %s %s %s=%s; "+
 		"to let all removals pass for a while, run: kubectl annotate namespace %s --overwrite %s=%s",
-		v.Wanted, Window/time.Minute, v.Limit, namespace, name, namespace, name, appsv1alpha1.AnnotationConfirmRemoval, name,
+		v.Wanted, counted, Window/time.Minute, v.Limit, namespace, name, namespace, name, appsv1alpha1.AnnotationConfirmRemoval, name,
 		Namespace, appsv1alpha1.AnnotationConfirmMassRemoval, now.Add(Hold).UTC().Format(time.RFC3339))
 }
+
+// causeMany tells a refusal of the brake from others.
+const causeMany metav1.CauseType = "TooManyRemovals"
+
+// Refuse is the refusal, with that message.
+func Refuse(w *workv1.ManifestWork, message string) error {
+	err := apierrors.NewForbidden(workv1.Resource("manifestworks"), w.Name, errors.New(message))
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: causeMany, Message: message}}
+	return err
+}
+
+// Refused says that an error is, or holds, such a refusal. It survives the way through the API server.
+func Refused(err error) bool { return apierrors.HasStatusCause(err, causeMany) }
 
 // Excuse says why the removal of a work needs no second word, as far as the work itself tells; empty when it does.
 func Excuse(w *workv1.ManifestWork) string {
@@ -134,7 +187,21 @@ func Shrinks(old, new *workv1.ManifestWork) bool {
 	return 2*len(new.Spec.Workload.Manifests) < len(old.Spec.Workload.Manifests)
 }
 
-// ConfirmedUntil reads the annotation that confirms removals for the whole fleet; the zero time confirms nothing.
+// Owned says that a work is made for an object on the hub, which makes it again while it lives.
+func Owned(w *workv1.ManifestWork) bool {
+	for _, label := range []string{
+		workv1alpha1.ManifestWorkReplicaSetControllerNameLabelKey,
+		appsv1alpha1.LabelFederatedDeployment, appsv1alpha1.LabelUnitedDeployment,
+	} {
+		if w.Labels[label] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// ConfirmedUntil reads the annotation that confirms removals: on the namespace of the hub for the whole fleet, on an owner
+// of works for its own. The zero time confirms nothing.
 func ConfirmedUntil(annotations map[string]string) (time.Time, error) {
 	value, ok := annotations[appsv1alpha1.AnnotationConfirmMassRemoval]
 	if !ok {
@@ -142,7 +209,7 @@ func ConfirmedUntil(annotations map[string]string) (time.Time, error) {
 	}
 	until, err := time.Parse(time.RFC3339, value)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("annotation %s=%s of namespace %s is no time such as 2026-05-01T12:30:00Z", appsv1alpha1.AnnotationConfirmMassRemoval, value, Namespace)
+		return time.Time{}, fmt.Errorf("annotation %s=%s is no time such as 2026-05-01T12:30:00Z", appsv1alpha1.AnnotationConfirmMassRemoval, value)
 	}
 	return until, nil
 }

@@ -1,12 +1,14 @@
 package brake
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -16,10 +18,20 @@ import (
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 // works are so many, each a second after the other, the last one so long ago.
-func works(prefix string, n int, ago time.Duration) map[types.UID]time.Time {
-	all := map[types.UID]time.Time{}
+func works(prefix string, n int, ago time.Duration) map[types.UID]Departure {
+	all := map[types.UID]Departure{}
 	for i := range n {
-		all[types.UID(fmt.Sprint(prefix, i))] = noon.Add(-ago - time.Duration(i)*time.Second)
+		all[types.UID(fmt.Sprint(prefix, i))] = Departure{At: noon.Add(-ago - time.Duration(i)*time.Second)}
+	}
+	return all
+}
+
+// inTurn are so many, each made when the one before was removed, a second each, the last one a second ago.
+func inTurn(n int) map[types.UID]Departure {
+	all := map[types.UID]Departure{}
+	for i := range n {
+		at := noon.Add(-time.Duration(i+1) * time.Second)
+		all[types.UID(fmt.Sprint("turn", i))] = Departure{Born: at.Add(-time.Second + time.Millisecond), At: at}
 	}
 	return all
 }
@@ -39,12 +51,16 @@ func TestDecide(t *testing.T) {
 		"confirmed for all":           {Facts{Total: 100, Removed: works("a", 20, time.Minute), ConfirmedUntil: noon.Add(time.Second)}, Verdict{Limit: 20}},
 		"confirmed until a while ago": {Facts{Total: 100, Removed: works("a", 20, time.Minute), ConfirmedUntil: noon}, Verdict{Refused: true, Wanted: 21, Limit: 20}},
 		"the same once more":          {Facts{Work: "a3", Total: 100, Removed: works("a", 25, time.Minute)}, Verdict{Limit: 20}},
-		"what was refused still counts after the window":  {Facts{Total: 100, Held: works("a", 20, 20*time.Minute)}, Verdict{Refused: true, Wanted: 21, Limit: 20}},
-		"what went before counts as long as any is held":  {Facts{Total: 10, Removed: works("a", 5, 25*time.Minute), Held: works("b", 1, 15*time.Minute), HeldSince: noon.Add(-20 * time.Minute)}, Verdict{Refused: true, Wanted: 7, Limit: 5}},
-		"what nobody asked for any more does not":         {Facts{Total: 100, Held: works("a", 20, Hold)}, Verdict{Counts: true, Wanted: 1, Limit: 20}},
-		"refused once and let go later is one":            {Facts{Total: 100, Removed: works("a", 19, time.Minute), Held: works("a", 19, time.Minute)}, Verdict{Counts: true, Wanted: 20, Limit: 20}},
-		"the one that was refused before is the same one": {Facts{Work: "a0", Total: 100, Held: works("a", 20, time.Minute)}, Verdict{Counts: true, Wanted: 20, Limit: 20}},
-		"switched off": {Facts{Share: 100, Total: 100, Removed: works("a", 99, time.Minute)}, Verdict{Limit: 100}},
+		"what was refused still counts after the window":    {Facts{Total: 100, Held: works("a", 20, 20*time.Minute)}, Verdict{Refused: true, Wanted: 21, Limit: 20}},
+		"what went before counts as long as any is held":    {Facts{Total: 10, Removed: works("a", 5, 25*time.Minute), Held: works("b", 1, 15*time.Minute), HeldSince: noon.Add(-20 * time.Minute)}, Verdict{Refused: true, Wanted: 7, Limit: 5}},
+		"what nobody asked for any more does not":           {Facts{Total: 100, Held: works("a", 20, Hold)}, Verdict{Counts: true, Wanted: 1, Limit: 20}},
+		"refused once and let go later is one":              {Facts{Total: 100, Removed: works("a", 19, time.Minute), Held: works("a", 19, time.Minute)}, Verdict{Counts: true, Wanted: 20, Limit: 20}},
+		"the one that was refused before is the same one":   {Facts{Work: "a0", Total: 100, Held: works("a", 20, time.Minute)}, Verdict{Counts: true, Wanted: 20, Limit: 20}},
+		"what was made and removed in turn was never much":  {Facts{Total: 1, Removed: inTurn(200)}, Verdict{Counts: true, Wanted: 2, Limit: 5}},
+		"nor is it for one that was made after all of them": {Facts{Total: 1, Removed: inTurn(200), Born: noon.Add(-time.Millisecond)}, Verdict{Counts: true, Wanted: 1, Limit: 5}},
+		"one made since is no part of what went before":     {Facts{Total: 10, Removed: works("a", 9, time.Minute), Born: noon.Add(-time.Second)}, Verdict{Counts: true, Wanted: 1, Limit: 5}},
+		"nor of what is held":                               {Facts{Total: 10, Held: works("a", 9, time.Minute), Removed: works("b", 5, time.Minute), HeldSince: noon.Add(-time.Minute), Born: noon}, Verdict{Refused: true, Wanted: 10, Limit: 5}},
+		"switched off":                                      {Facts{Share: 100, Total: 100, Removed: works("a", 99, time.Minute)}, Verdict{Limit: 100}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.facts.Share == 0 {
@@ -53,6 +69,7 @@ func TestDecide(t *testing.T) {
 			if tc.facts.Work == "" {
 				tc.facts.Work = "this"
 			}
+			tc.facts.Few = 5
 			if got := Decide(tc.facts, noon); got != tc.want {
 				t.Errorf("%+v, want %+v", got, tc.want)
 			}
@@ -61,8 +78,8 @@ func TestDecide(t *testing.T) {
 }
 
 func TestTheMessageSaysTheNumbersAndTheWayOn(t *testing.T) {
-	got := Verdict{Refused: true, Wanted: 21, Limit: 20}.Message("east", "web", noon)
-	for _, want := range []string{"21 works", "10 minutes", "more than 20", "ManifestWork east/web",
+	got := Verdict{Refused: true, Wanted: 21, Limit: 20}.Message("the fleet", "east", "web", noon)
+	for _, want := range []string{"21 works of the fleet", "10 minutes", "more than 20", "ManifestWork east/web",
 		"kubectl annotate manifestwork -n east web flotilla.dev/confirm-removal=web",
 		"kubectl annotate namespace flotilla-system --overwrite flotilla.dev/confirm-mass-removal=2026-05-01T12:30:00Z"} {
 		if !strings.Contains(got, want) {
@@ -144,9 +161,9 @@ func TestHoweverLongSomebodyAsksNoMoreThanTheShareGoes(t *testing.T) {
 		luck := rand.New(rand.NewPCG(seed, 1))
 		now := clocktesting.NewFakePassiveClock(noon)
 		n := 1 + luck.IntN(80)
-		l := NewLedger(20, now)
+		l := NewLedger(5, 20, now)
 		for i := range n {
-			l.There(types.UID(fmt.Sprint(i)))
+			l.There(types.UID(fmt.Sprint(i)), time.Time{})
 		}
 		gone := map[int]bool{}
 		pause := time.Second
@@ -161,7 +178,7 @@ func TestHoweverLongSomebodyAsksNoMoreThanTheShareGoes(t *testing.T) {
 			now.SetTime(now.Now().Add(pause))
 			pause = min(2*pause, 1000*time.Second) // the longest pause of a controller
 		}
-		if limit := max(Few, n/5); len(gone) > limit {
+		if limit := max(5, n/5); len(gone) > limit {
 			t.Errorf("seed %d: %d of %d works are gone, %d may", seed, len(gone), n, limit)
 		}
 	}
@@ -169,9 +186,9 @@ func TestHoweverLongSomebodyAsksNoMoreThanTheShareGoes(t *testing.T) {
 
 func TestALedgerCountsWhatItSees(t *testing.T) {
 	now := clocktesting.NewFakePassiveClock(noon)
-	l := NewLedger(20, now)
+	l := NewLedger(5, 20, now)
 	for i := range 10 {
-		l.There(types.UID(fmt.Sprint(i)))
+		l.There(types.UID(fmt.Sprint(i)), time.Time{})
 	}
 	// Another replica let five go; one of them long ago.
 	for i := range 4 {
@@ -195,5 +212,53 @@ func TestALedgerCountsWhatItSees(t *testing.T) {
 	now.SetTime(noon.Add(9*time.Minute + time.Second))
 	if v := l.Judge("8", "", time.Time{}, false); v.Refused || v.Wanted != 2 {
 		t.Errorf("after the window of the first four: %+v", v)
+	}
+}
+
+// Whoever tests, or tries things out, makes and removes works all day.
+func TestALedgerLetsWorksComeAndGo(t *testing.T) {
+	now := clocktesting.NewFakePassiveClock(noon)
+	l := NewLedger(5, 20, now)
+	for i := range 3 { // these stay
+		l.There(types.UID(fmt.Sprint("old", i)), noon.Add(-time.Hour))
+	}
+	for i := range 200 {
+		work := types.UID(fmt.Sprint(i))
+		now.SetTime(now.Now().Add(10 * time.Millisecond))
+		l.There(work, now.Now().Truncate(time.Second)) // as API servers say it
+		now.SetTime(now.Now().Add(10 * time.Millisecond))
+		if v := l.Judge(work, "", time.Time{}, false); v.Refused {
+			t.Fatalf("work %d: %+v", i, v)
+		}
+		l.Gone(work)
+	}
+	if v := l.Judge("old0", "", time.Time{}, false); v.Refused {
+		t.Errorf("one that was there all the time: %+v", v)
+	}
+}
+
+func TestARefusalIsKnownAgain(t *testing.T) {
+	w := &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: "web"}}
+	err := Refuse(w, "too many")
+	if !apierrors.IsForbidden(err) || !Refused(fmt.Errorf("delete: %w", err)) || !strings.Contains(err.Error(), "too many") {
+		t.Error(err)
+	}
+	if Refused(apierrors.NewForbidden(workv1.Resource("manifestworks"), "web", errors.New("no right"))) || Refused(nil) {
+		t.Error("any refusal is taken for one")
+	}
+}
+
+func TestOwned(t *testing.T) {
+	for label, want := range map[string]bool{
+		"work.open-cluster-management.io/manifestworkreplicaset": true,
+		"apps.flotilla.dev/federateddeployment":                  true,
+		"apps.flotilla.dev/uniteddeployment":                     true,
+		"open-cluster-management.io/addon-name":                  false,
+		"app":                                                    false,
+	} {
+		w := &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{label: "web"}}}
+		if Owned(w) != want {
+			t.Errorf("%s: %v", label, !want)
+		}
 	}
 }

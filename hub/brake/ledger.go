@@ -12,28 +12,40 @@ import (
 // Ledger remembers which works there are and which went lately. What one replica of the hub admits, the others see in
 // their watch, so all count alike but for what was refused elsewhere.
 type Ledger struct {
+	// Few may go, however small the fleet.
+	Few int
 	// Share of the works, in percent, that may go within Window.
 	Share int
 	// Clock is now.
 	Clock clock.PassiveClock
 
 	mu      sync.Mutex
-	works   map[types.UID]bool
-	removed map[types.UID]time.Time
-	held    map[types.UID]time.Time
+	works   map[types.UID]time.Time // when they were made
+	removed map[types.UID]Departure
+	held    map[types.UID]Departure
 	since   time.Time // of the first that is held
 }
 
 // NewLedger remembers nothing yet.
-func NewLedger(share int, now clock.PassiveClock) *Ledger {
-	return &Ledger{Share: share, Clock: now, works: map[types.UID]bool{}, removed: map[types.UID]time.Time{}, held: map[types.UID]time.Time{}}
+func NewLedger(few, share int, now clock.PassiveClock) *Ledger {
+	return &Ledger{
+		Few: few, Share: share, Clock: now,
+		works: map[types.UID]time.Time{}, removed: map[types.UID]Departure{}, held: map[types.UID]Departure{},
+	}
 }
 
-// There notes a work that exists.
-func (l *Ledger) There(work types.UID) {
+// There notes a work that exists, and when it was made. API servers round that down to seconds, in which much can come
+// and go; of a work that just came we know better.
+func (l *Ledger) There(work types.UID, born time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.works[work] = true
+	if _, known := l.works[work]; known {
+		return
+	}
+	if now := l.Clock.Now(); now.Sub(born) < 2*time.Second {
+		born = now
+	}
+	l.works[work] = born
 }
 
 // Gone notes that a work exists no more.
@@ -49,7 +61,7 @@ func (l *Ledger) Left(work types.UID, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, known := l.removed[work]; !known && l.Clock.Since(at) < Window {
-		l.removed[work] = at
+		l.removed[work] = Departure{Born: l.works[work], At: at}
 		delete(l.held, work)
 	}
 }
@@ -62,7 +74,7 @@ func (l *Ledger) Judge(work types.UID, excuse string, until time.Time, rehearsal
 	now := l.Clock.Now()
 	l.forget(now)
 	f := l.facts()
-	f.Work, f.Excuse, f.ConfirmedUntil = work, excuse, until
+	f.Work, f.Born, f.Excuse, f.ConfirmedUntil = work, l.works[work], excuse, until
 	v := Decide(f, now)
 	if rehearsal {
 		return v
@@ -71,18 +83,18 @@ func (l *Ledger) Judge(work types.UID, excuse string, until time.Time, rehearsal
 		if len(l.held) == 0 {
 			l.since = now
 		}
-		l.held[work] = now
+		l.held[work] = Departure{Born: l.works[work], At: now}
 		return v
 	}
 	delete(l.held, work)
 	if v.Counts {
-		l.removed[work] = now
+		l.removed[work] = Departure{Born: l.works[work], At: now}
 	}
 	return v
 }
 
 func (l *Ledger) facts() Facts {
-	f := Facts{Share: l.Share, Total: l.total(), Removed: l.removed, Held: l.held}
+	f := Facts{Few: l.Few, Share: l.Share, Total: l.total(), Removed: l.removed, Held: l.held}
 	if len(l.held) > 0 {
 		f.HeldSince = l.since
 	}
@@ -92,7 +104,7 @@ func (l *Ledger) facts() Facts {
 func (l *Ledger) total() int {
 	n := len(l.works)
 	for work := range l.removed {
-		if !l.works[work] {
+		if _, there := l.works[work]; !there {
 			n++
 		}
 	}
@@ -101,7 +113,7 @@ func (l *Ledger) total() int {
 
 func (l *Ledger) forget(now time.Time) {
 	f := l.facts()
-	maps.DeleteFunc(l.held, func(work types.UID, _ time.Time) bool { return !f.held(work, now) })
+	maps.DeleteFunc(l.held, func(work types.UID, _ Departure) bool { return !f.held(work, now) })
 	f = l.facts() // with nothing held, the window is the short one again
-	maps.DeleteFunc(l.removed, func(work types.UID, _ time.Time) bool { return !f.going(work, now) })
+	maps.DeleteFunc(l.removed, func(work types.UID, _ Departure) bool { return !f.going(work, now) })
 }

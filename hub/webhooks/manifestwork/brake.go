@@ -3,6 +3,7 @@ package manifestwork
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
+	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -28,7 +30,10 @@ const recount = time.Second
 // Brake holds removals of works that are too many at once. It is a runnable of the manager, in every replica: it counts
 // the works that there are and the removals that others let pass.
 type Brake struct {
-	ledger  *brake.Ledger
+	// Works that an owner on the hub wants are counted by themselves.
+	single, owned *brake.Ledger
+	now           clock.PassiveClock
+
 	hub     client.Reader
 	works   cache.Informers
 	counted atomic.Bool
@@ -36,7 +41,10 @@ type Brake struct {
 
 // NewBrake lets a share of the works, in percent, go in a short time.
 func NewBrake(share int, hub client.Reader, works cache.Informers, now clock.PassiveClock) *Brake {
-	return &Brake{ledger: brake.NewLedger(share, now), hub: hub, works: works}
+	return &Brake{
+		single: brake.NewLedger(brake.Few, share, now), owned: brake.NewLedger(brake.FewOwned, share, now),
+		now: now, hub: hub, works: works,
+	}
 }
 
 // NeedLeaderElection says that all replicas count.
@@ -72,19 +80,29 @@ func (b *Brake) Start(ctx context.Context) error {
 	return nil
 }
 
+// ledger is the one that counts a work, and what it counts.
+func (b *Brake) ledger(w *workv1.ManifestWork) (ledger, other *brake.Ledger, counted string) {
+	if brake.Owned(w) {
+		return b.owned, b.single, "the fleet that owners on the hub look after"
+	}
+	return b.single, b.owned, "the fleet"
+}
+
 // see notes a work that is there, and its removal when that began.
 func (b *Brake) see(ctx context.Context, was, is any) {
 	w, ok := is.(*workv1.ManifestWork)
 	if !ok {
 		return
 	}
-	b.ledger.There(w.UID)
+	ledger, other, _ := b.ledger(w)
+	ledger.There(w.UID, w.CreationTimestamp.Time)
+	other.Gone(w.UID)
 	old, _ := was.(*workv1.ManifestWork)
 	switch {
 	case !w.DeletionTimestamp.IsZero() && (old == nil || old.DeletionTimestamp.IsZero()):
 		b.left(ctx, w, w.DeletionTimestamp.Time)
 	case old != nil && brake.Shrinks(old, w):
-		b.left(ctx, w, b.ledger.Clock.Now())
+		b.left(ctx, w, b.now.Now())
 	}
 }
 
@@ -97,16 +115,18 @@ func (b *Brake) gone(ctx context.Context, was any) {
 		return
 	}
 	if w.DeletionTimestamp.IsZero() { // nothing kept it, so its removal was never seen to begin
-		b.left(ctx, w, b.ledger.Clock.Now())
+		b.left(ctx, w, b.now.Now())
 	}
-	b.ledger.Gone(w.UID)
+	b.single.Gone(w.UID)
+	b.owned.Gone(w.UID)
 }
 
 // left notes a removal that some replica let pass, unless it counts for nobody.
 func (b *Brake) left(ctx context.Context, w *workv1.ManifestWork, at time.Time) {
 	excuse, until, err := b.excuse(ctx, w)
 	if err == nil && excuse == "" && !at.Before(until) {
-		b.ledger.Left(w.UID, at)
+		ledger, _, _ := b.ledger(w)
+		ledger.Left(w.UID, at)
 	}
 }
 
@@ -123,13 +143,31 @@ func (b *Brake) judge(ctx context.Context, old, work *workv1.ManifestWork, rehea
 	if err != nil {
 		return err
 	}
-	v := b.ledger.Judge(work.UID, excuse, until, rehearsal)
+	if !removal && excuse == "" && b.asTemplated(ctx, work) {
+		excuse = "the template of its set holds no more"
+	}
+	ledger, _, counted := b.ledger(old)
+	v := ledger.Judge(work.UID, excuse, until, rehearsal)
 	if !v.Refused {
 		return nil
 	}
 	log.FromContext(ctx).Info("hold removal", "work", client.ObjectKeyFromObject(work), "wanted", v.Wanted, "limit", v.Limit)
-	return apierrors.NewForbidden(workv1.Resource("manifestworks"), work.Name,
-		fmt.Errorf("%s", v.Message(work.Namespace, work.Name, b.ledger.Clock.Now())))
+	return brake.Refuse(work, v.Message(counted, work.Namespace, work.Name, b.now.Now()))
+}
+
+// asTemplated says that a work shrinks to what its ManifestWorkReplicaSet asks for, which is an order of that one's author.
+// What cannot be read says nothing.
+func (b *Brake) asTemplated(ctx context.Context, w *workv1.ManifestWork) bool {
+	namespace, name, named := strings.Cut(w.Labels[workv1alpha1.ManifestWorkReplicaSetControllerNameLabelKey], ".")
+	if !named {
+		return false
+	}
+	set := &workv1alpha1.ManifestWorkReplicaSet{}
+	if err := b.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, set); err != nil {
+		log.FromContext(ctx).V(1).Info("cannot tell what a work shall hold", "set", namespace+"/"+name, "cause", err.Error())
+		return false
+	}
+	return len(set.Spec.ManifestWorkTemplate.Workload.Manifests) == len(w.Spec.Workload.Manifests)
 }
 
 // excuse says why a removal needs no second word, and until when none does.

@@ -18,6 +18,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
+	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -38,7 +39,7 @@ type fleet struct {
 func newFleet(t *testing.T, works int, objects ...client.Object) fleet {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install, workv1alpha1.Install} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +69,7 @@ func newFleet(t *testing.T, works int, objects ...client.Object) fleet {
 
 func numbered(i int) *workv1.ManifestWork {
 	name := fmt.Sprint("web-", i)
-	return &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: name, UID: types.UID(name)}, Spec: holding(configMap("a"), configMap("b"), configMap("c"))}
+	return &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(noon.Add(-time.Hour))}, Spec: holding(configMap("a"), configMap("b"), configMap("c"))}
 }
 
 func going(i int) *workv1.ManifestWork {
@@ -83,46 +84,101 @@ func (f fleet) remove(t *testing.T, w *workv1.ManifestWork) error {
 }
 
 func TestTheBrakeHoldsWhatIsTooMuch(t *testing.T) {
-	f, g := newFleet(t, 40), NewWithT(t)
-	for i := range 8 {
+	f, g := newFleet(t, 60), NewWithT(t)
+	for i := range 12 {
 		g.Expect(f.remove(t, numbered(i))).To(Succeed())
 		f.informer.Update(numbered(i), going(i))
 	}
-	err := f.remove(t, numbered(8))
+	err := f.remove(t, numbered(12))
 	g.Expect(apierrors.IsForbidden(err)).To(BeTrue())
-	g.Expect(err.Error()).To(And(ContainSubstring("9 works of the fleet"), ContainSubstring("more than 8"), ContainSubstring("kubectl annotate manifestwork -n east web-8 flotilla.dev/confirm-removal=web-8")))
+	g.Expect(err.Error()).To(And(ContainSubstring("13 works of the fleet"), ContainSubstring("more than 12"), ContainSubstring("kubectl annotate manifestwork -n east web-12 flotilla.dev/confirm-removal=web-12")))
+	g.Expect(brake.Refused(err)).To(BeTrue())
 	g.Expect(f.remove(t, going(3))).To(Succeed(), "what is going already may be asked to go again")
 
-	confirmed := numbered(8)
-	confirmed.Annotations = map[string]string{"flotilla.dev/confirm-removal": "web-8"}
+	confirmed := numbered(12)
+	confirmed.Annotations = map[string]string{"flotilla.dev/confirm-removal": "web-12"}
 	g.Expect(f.remove(t, confirmed)).To(Succeed())
-	emptied := numbered(9)
+	emptied := numbered(13)
 	emptied.Spec = holding(configMap("a"))
-	g.Expect(f.judge(t.Context(), numbered(9), emptied, false)).To(MatchError(ContainSubstring("works of the fleet")), "emptying is removing")
-	less := numbered(10)
+	g.Expect(f.judge(t.Context(), numbered(13), emptied, false)).To(MatchError(ContainSubstring("works of the fleet")), "emptying is removing")
+	less := numbered(14)
 	less.Spec = holding(configMap("a"), configMap("b"))
-	g.Expect(f.judge(t.Context(), numbered(10), less, false)).To(Succeed())
-	g.Expect(f.judge(t.Context(), nil, numbered(41), false)).To(Succeed(), "a new work")
+	g.Expect(f.judge(t.Context(), numbered(14), less, false)).To(Succeed())
+	g.Expect(f.judge(t.Context(), nil, numbered(61), false)).To(Succeed(), "a new work")
 }
 
 func TestTheBrakeCountsWhatOtherReplicasLetPass(t *testing.T) {
 	f, g := newFleet(t, 40), NewWithT(t)
-	for i := range 5 { // on their way
+	for i := range 7 { // on their way
 		f.informer.Update(numbered(i), going(i))
 	}
-	f.informer.Delete(numbered(5)) // gone at once
+	f.informer.Delete(numbered(7)) // gone at once
 	f.informer.Delete(going(4))    // counted already
-	for i := 6; i < 8; i++ {
+	for i := 8; i < 10; i++ {
 		emptied := numbered(i)
 		emptied.Spec = holding(configMap("a"))
 		f.informer.Update(numbered(i), emptied)
 	}
-	orphaned := going(8)
+	orphaned := going(10)
 	orphaned.Spec.DeleteOption = &workv1.DeleteOption{PropagationPolicy: workv1.DeletePropagationPolicyTypeOrphan}
-	f.informer.Update(numbered(8), orphaned) // loses nothing
-	g.Expect(f.remove(t, numbered(9))).To(MatchError(ContainSubstring("9 works")))
-	f.gone(t.Context(), toolscache.DeletedFinalStateUnknown{Obj: numbered(10)})
+	f.informer.Update(numbered(10), orphaned) // loses nothing
 	g.Expect(f.remove(t, numbered(11))).To(MatchError(ContainSubstring("11 works")))
+	f.gone(t.Context(), toolscache.DeletedFinalStateUnknown{Obj: numbered(12)})
+	g.Expect(f.remove(t, numbered(13))).To(MatchError(ContainSubstring("13 works")))
+}
+
+// made is a work of a ManifestWorkReplicaSet.
+func made(i int) *workv1.ManifestWork {
+	w := numbered(i)
+	w.Labels = map[string]string{workv1alpha1.ManifestWorkReplicaSetControllerNameLabelKey: "team.web"}
+	return w
+}
+
+func TestSmallFleetsAreWorkedOnWithoutAWord(t *testing.T) {
+	f, g := newFleet(t, 12), NewWithT(t)
+	for i := range 10 { // two applications in five clusters
+		g.Expect(f.remove(t, numbered(i))).To(Succeed())
+	}
+	g.Expect(f.remove(t, numbered(10))).NotTo(Succeed())
+}
+
+func TestWorksThatAnOwnerWantsAreHeldEarlier(t *testing.T) {
+	f, g := newFleet(t, 12), NewWithT(t)
+	for i := 20; i < 30; i++ {
+		f.informer.Add(made(i))
+	}
+	for i := 20; i < 25; i++ {
+		g.Expect(f.remove(t, made(i))).To(Succeed())
+	}
+	g.Expect(f.remove(t, made(25))).To(MatchError(ContainSubstring("6 works of the fleet that owners on the hub look after were removed")))
+	for i := range 10 {
+		g.Expect(f.remove(t, numbered(i))).To(Succeed(), "works of nobody are counted by themselves")
+	}
+	ordered := made(25)
+	ordered.Annotations = map[string]string{"flotilla.dev/confirm-removal": ordered.Name}
+	g.Expect(f.remove(t, ordered)).To(Succeed(), "what its owner ordered")
+}
+
+func TestAWorkShrinksWithTheTemplateOfItsSet(t *testing.T) {
+	set := &workv1alpha1.ManifestWorkReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "web"},
+		Spec: workv1alpha1.ManifestWorkReplicaSetSpec{ManifestWorkTemplate: holding(configMap("a"))}}
+	f, g := newFleet(t, 0, set), NewWithT(t)
+	for i := range 20 {
+		f.informer.Add(made(i))
+	}
+	shrunk := func(i int, manifests ...string) error {
+		w := made(i)
+		w.Spec = holding(manifests...)
+		return f.judge(t.Context(), made(i), w, false)
+	}
+	for i := range 10 {
+		g.Expect(shrunk(i, configMap("a"))).To(Succeed())
+	}
+	for i := 10; i < 15; i++ {
+		g.Expect(shrunk(i)).To(Succeed(), "somebody else emptied it")
+	}
+	g.Expect(shrunk(15)).NotTo(Succeed())
+	g.Expect(shrunk(16, configMap("a"))).To(Succeed())
 }
 
 func TestWhatNeedsNoSecondWord(t *testing.T) {
