@@ -91,6 +91,10 @@ var decisions = map[string]decision{
 		policy: stepDown(), subsets: []Subset{subset("west", silent(time.Hour), unconfirmed), subset("east"), subset("north")}, want: []int32{5, 5, 5},
 		says: "its agent has not confirmed that it steps down",
 	},
+	"nor is one that cannot": {
+		policy: stepDown(), subsets: []Subset{subset("west", silent(time.Hour), unconfirmed, func(s *Subset) { s.Unfenced = "its volumes would be deleted" }), subset("east"), subset("north")},
+		want: []int32{5, 5, 5}, says: "its replicas stay, because its volumes would be deleted",
+	},
 	"all silent: it is the hub": {
 		policy: keepRunning(), subsets: []Subset{subset("west", silent(time.Hour)), subset("east", silent(2*time.Hour), given(7))}, want: []int32{5, 7},
 		says: "all 2 clusters are silent, the hub is probably cut off: nothing moves",

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -103,7 +104,7 @@ func (r *round) outlook(s Subset) string {
 	case r.hold != "":
 		return r.hold
 	case !possible:
-		return "its replicas stay, because its agent has not confirmed that it steps down"
+		return "its replicas stay, because " + cmp.Or(s.Unfenced, "its agent has not confirmed that it steps down")
 	}
 	return fmt.Sprintf("its %d replicas start elsewhere at %s", s.Base, stamp(s.Since.Add(after)))
 }

@@ -68,8 +68,10 @@ type Subset struct {
 	// Silent is set while the cluster is not heard from. Since is when it fell silent, or when it was heard again.
 	Silent bool
 	Since  time.Time
-	// StepsDown says that the agent had confirmed, before it fell silent, that it steps down after Policy.After.
+	// StepsDown says that the agent had confirmed, before it fell silent, that it steps down after Policy.After. Unfenced
+	// is why it never will, if it is known.
 	StepsDown bool
+	Unfenced  string
 	// FailedOver is since when its replicas run elsewhere, as the last plan said; zero if they do not.
 	FailedOver time.Time
 }

@@ -10,6 +10,7 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/pkg/stepdown"
 )
 
 const (
@@ -95,15 +96,12 @@ func stop(live *unstructured.Unstructured, owner *workv1.AppliedManifestWork, ui
 	if err != nil || !found || had == 0 || uid != "" && string(live.GetUID()) != uid || !owns(owner, live) {
 		return nil, 0, ""
 	}
+	if refusal := stepdown.Refusal(live); refusal != "" { // the hub knows as well, and starts nothing elsewhere
+		return nil, 0, refusal
+	}
 	spec := map[string]any{"replicas": int64(0)}
-	claims, _, _ := unstructured.NestedSlice(live.Object, "spec", "volumeClaimTemplates")
-	if len(claims) > 0 {
-		switch live.GetKind() {
-		case "CloneSet": // WL-1.5: a claim goes with its instance
-			return nil, 0, fmt.Sprintf("CloneSet %s/%s: without replicas its volumes would be deleted", live.GetNamespace(), live.GetName())
-		case "StatefulSet":
-			keepClaims(live, spec)
-		}
+	if claims, _, _ := unstructured.NestedSlice(live.Object, "spec", "volumeClaimTemplates"); live.GetKind() == "StatefulSet" && len(claims) > 0 {
+		keepClaims(live, spec)
 	}
 	return map[string]any{"spec": spec}, had, ""
 }

@@ -221,9 +221,13 @@ const (
 	FailoverStepDown FailoverMode = "StepDown"
 )
 
-// Failover says when replicas of a silent cluster start elsewhere and how they come back.
+// Failover says when replicas of a silent cluster start elsewhere and how they come back. What a subset says about its
+// number is a wish for normal times: one with fixed replicas takes in others beyond its number, and its own start elsewhere
+// too. Only maxReplicas and maxReplicasPerCluster limit what a subset takes in: where one must never grow, say it with
+// minReplicas and maxReplicas in all subsets instead of replicas.
 type Failover struct {
-	// Mode is what a silent cluster is expected to do.
+	// Mode is what a silent cluster is expected to do. CloneSets with volumeClaimTemplates cannot step down, because
+	// their volumes would be deleted: with StepDown they stay where they are, and their subset says so.
 	// +optional
 	// +kubebuilder:default=KeepRunning
 	Mode FailoverMode `json:"mode,omitempty"`
@@ -573,6 +577,9 @@ type SubsetStatus struct {
 	// Revision that the subset is asked to run.
 	// +optional
 	Revision string `json:"revision,omitempty"`
+	// StandInReplicas of the desired ones are there for a cluster that fell silent.
+	// +optional
+	StandInReplicas int32 `json:"standInReplicas,omitempty"`
 	// FailedOverSince is since when its replicas have been started elsewhere, because the cluster fell silent.
 	// +optional
 	FailedOverSince *metav1.Time `json:"failedOverSince,omitempty"`

@@ -42,6 +42,8 @@ type Plan struct {
 	fits        map[string]fit
 	// moved says what became of replicas of silent clusters, by subset.
 	moved map[string]failover.Target
+	// unfenced says which subsets' agents do not step down although they shall, and why.
+	unfenced map[string]string
 	// rollout is how far a progressive update is; nil: it is not progressive, or the spec is at fault.
 	rollout *v1alpha1.RolloutStatus
 	// short says how many replicas found no place at all.
@@ -165,15 +167,19 @@ func (p *Plan) allocate(obj *v1alpha1.FederatedDeployment, seen facts, of map[st
 		p.weigh(obj, seen, of)
 		return nil
 	}
-	r := allocate.Request{Replicas: obj.Spec.Replicas, Adaptive: adaptive(obj)}
+	r, lines := allocate.Request{Replicas: obj.Spec.Replicas, Adaptive: adaptive(obj)}, standIns(obj)
 	for _, share := range p.shares {
 		s, works := share.subset, of[share.name()]
 		subset := allocate.Subset{
 			Name: s.Name, Replicas: s.Replicas, Min: s.MinReplicas, Max: s.MaxReplicas,
-			Exists: slices.ContainsFunc(works, func(w work) bool { return !w.leaving() }), Current: wantedOf(works), Running: runningOf(works),
+			Exists:  slices.ContainsFunc(works, func(w work) bool { return !w.leaving() }),
+			Current: max(0, wantedOf(works)-lines[s.Name].StandInReplicas), Running: ownOf(lines[s.Name], runningOf(works), wantedOf(works)),
 		}
 		if f, troubled := p.fits[s.Name]; troubled {
-			subset.Running, subset.Unschedulable = f.running, f.bad
+			subset.Unschedulable = f.bad
+			if f.bad {
+				subset.Running = min(f.running, max(0, wantedOf(works)-lines[s.Name].StandInReplicas))
+			}
 		}
 		r.Subsets = append(r.Subsets, subset)
 	}

@@ -13,6 +13,7 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
 // facts is all that a decision knows besides the object.
@@ -67,6 +68,8 @@ type cluster struct {
 	labels   map[string]string
 	accepted bool
 	leaving  bool
+	// detaching: somebody ordered it detached, with everything left running.
+	detaching bool
 	// zones and regions that its agent found on its nodes.
 	zones, regions []string
 	// fenced agents stop replicas by themselves when asked to. Only ours publish such claims.
@@ -76,8 +79,21 @@ type cluster struct {
 	since time.Time
 }
 
+// barred says why nothing may be brought there; empty if it may.
+func (c cluster) barred() string {
+	switch {
+	case c.leaving:
+		return "is being removed"
+	case c.detaching:
+		return "is being detached"
+	case !c.accepted:
+		return "is not accepted"
+	}
+	return ""
+}
+
 func clusterFacts(c *clusterv1.ManagedCluster) cluster {
-	f := cluster{name: c.Name, labels: c.Labels, accepted: c.Spec.HubAcceptsClient, leaving: !c.DeletionTimestamp.IsZero()}
+	f := cluster{name: c.Name, labels: c.Labels, accepted: c.Spec.HubAcceptsClient, leaving: !c.DeletionTimestamp.IsZero(), detaching: detach.Ordered(c)}
 	for _, claim := range c.Status.ClusterClaims {
 		switch claim.Name {
 		case v1alpha1.ClaimZones:

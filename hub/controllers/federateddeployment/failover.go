@@ -21,9 +21,11 @@ func (p *Plan) failOver(obj *v1alpha1.FederatedDeployment, seen facts, of map[st
 		return
 	}
 	var subsets []failover.Subset
+	p.unfenced = map[string]string{}
 	for _, s := range p.shares {
 		known := p.failoverSubset(obj, s, home(of[s.name()]), seen)
 		known.FailedOver = before[s.name()]
+		p.unfenced[s.name()] = known.Unfenced
 		subsets = append(subsets, known)
 	}
 	plan := failover.Decide(policyOf(obj), subsets, now)
@@ -74,7 +76,8 @@ func (p *Plan) failoverSubset(obj *v1alpha1.FederatedDeployment, s share, w *wor
 	known := failover.Subset{Name: s.name(), Cluster: s.subset.Cluster, Base: s.replicas, Max: most(obj, s), Capacity: failover.NoLimit}
 	if w != nil {
 		known.Cluster, known.Given, known.Available = w.cluster(), w.replicas, w.feedback.available
-		known.Stuck, known.StepsDown = w.feedback.unschedulable, confirmed(obj, *w, seen)
+		known.Stuck, known.StepsDown = stuckIn(*w), confirmed(obj, *w, seen)
+		known.Unfenced = unfenced(obj, *w, seen)
 	}
 	known.Unschedulable = p.fits[s.name()].bad
 	c, there := seen.clusters[known.Cluster]
@@ -87,13 +90,17 @@ func (p *Plan) failoverSubset(obj *v1alpha1.FederatedDeployment, s share, w *wor
 			known.Since = w.live.CreationTimestamp.Time
 		}
 		return known
-	case c.leaving:
-		known.Barred = "is being removed"
-	case !c.accepted:
-		known.Barred = "is not accepted"
 	}
-	known.Silent, known.Since = !c.heard, c.since
+	known.Barred, known.Silent, known.Since = c.barred(), !c.heard, c.since
 	return known
+}
+
+// stuckIn counts pods without a node among the replicas that the work asks for; of other numbers it says nothing.
+func stuckIn(w work) int32 {
+	if w.feedback.replicas != w.replicas {
+		return 0
+	}
+	return min(w.feedback.unschedulable, max(0, w.feedback.replicas-w.feedback.ready))
 }
 
 // most is the most that a subset may have.
@@ -117,17 +124,55 @@ func most(obj *v1alpha1.FederatedDeployment, s share) int32 {
 // that was asked of it. The same is said in the workload, so that the work's generation tells.
 func confirmed(obj *v1alpha1.FederatedDeployment, w work, seen facts) bool {
 	after := stepDown(obj)
-	return after != "" && w.live.Annotations[v1alpha1.AnnotationStepDownAfter] == after && w.stepDown == after && w.applied() &&
+	return after != "" && w.unfenced == "" && w.live.Annotations[v1alpha1.AnnotationStepDownAfter] == after && w.stepDown == after && w.applied() &&
 		seen.clusters[w.cluster()].fenced
+}
+
+// unfenced says why an agent that is asked to stop the replicas never will; empty if it may.
+func unfenced(obj *v1alpha1.FederatedDeployment, w work, seen facts) string {
+	switch {
+	case stepDown(obj) == "":
+		return ""
+	case w.unfenced != "":
+		return w.unfenced
+	case !seen.clusters[w.cluster()].fenced:
+		return fmt.Sprintf("the agent of %s is none that steps down; use mode %s, or Flotilla's agent", w.cluster(), v1alpha1.FailoverKeepRunning)
+	}
+	return ""
+}
+
+// standIns are the replicas of each subset that stood in for silent clusters when it was last reported.
+func standIns(obj *v1alpha1.FederatedDeployment) map[string]v1alpha1.SubsetStatus {
+	lines := make(map[string]v1alpha1.SubsetStatus, len(obj.Status.Subsets))
+	for _, l := range obj.Status.Subsets {
+		lines[l.Name] = l
+	}
+	return lines
+}
+
+// ownOf is how many of n replicas are a subset's own, of those that its work asks for. Stand-ins are not, or the allocator
+// would hold on to them. A subset that is failed over has all of its own: they are to return.
+func ownOf(l v1alpha1.SubsetStatus, n, wanted int32) int32 {
+	own := max(0, wanted-l.StandInReplicas)
+	switch {
+	case l.FailedOverSince != nil:
+		return own
+	case l.StandInReplicas > 0:
+		return min(n, own)
+	}
+	return n
 }
 
 // stood is what a line says of failover.
 func (l *line) stood(p Plan) {
+	if why := p.unfenced[l.Name]; why != "" && l.Message == "" {
+		l.Message = "is not failed over should its cluster fall silent: " + why
+	}
 	t, moved := p.moved[l.Name]
 	if !moved {
 		return
 	}
-	l.FailedOverSince, l.BackSince = stampOf(t.FailedOver), stampOf(t.Back)
+	l.FailedOverSince, l.BackSince, l.StandInReplicas = stampOf(t.FailedOver), stampOf(t.Back), t.Extra
 	switch {
 	case t.Why == "":
 	case l.Silent:

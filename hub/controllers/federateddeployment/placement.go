@@ -137,10 +137,10 @@ func inUse(works []work) []string {
 // weigh shares the replicas among the clusters of a Placement.
 func (p *Plan) weigh(obj *v1alpha1.FederatedDeployment, seen facts, of map[string][]work) {
 	ref := obj.Spec.Topology.PlacementRef
-	troubled := len(p.fits) > 0
+	troubled, lines := len(p.fits) > 0, standIns(obj)
 	var shares []allocate.Share
 	for _, s := range p.shares {
-		part := allocate.Share{Name: s.name(), Weight: 1, High: allocate.Unlimited, Current: wantedOf(of[s.name()])}
+		part := allocate.Share{Name: s.name(), Weight: 1, High: allocate.Unlimited, Current: max(0, wantedOf(of[s.name()])-lines[s.name()].StandInReplicas)}
 		switch {
 		case seen.placement.undecided() != "":
 			part.Weight = int64(part.Current) // nobody knows better than what there is
@@ -155,7 +155,7 @@ func (p *Plan) weigh(obj *v1alpha1.FederatedDeployment, seen facts, of map[strin
 		case unfit && f.bad:
 			part.High = min(part.High, f.running)
 		case troubled: // what runs is not moved back (WL-5.7)
-			part.Low = min(runningOf(of[s.name()]), part.High)
+			part.Low = min(ownOf(lines[s.name()], runningOf(of[s.name()]), wantedOf(of[s.name()])), part.High)
 		}
 		shares = append(shares, part)
 	}

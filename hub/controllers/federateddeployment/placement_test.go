@@ -114,7 +114,7 @@ var placements = map[string]struct {
 	}},
 	"nor while anything in the spec is at fault": {obj: spread(), seen: func(f facts) facts {
 		return with1(grown(onTwo(f)), "north", func(c *cluster) { c.accepted = false })
-	}, want: []string{"ClusterUnresolved north"}, says: `spec.topology.placementRef (everywhere).cluster: cluster "north" is not accepted`},
+	}, want: []string{"ClusterUnresolved north"}, says: `spec.topology.placementRef (everywhere): cluster "north" is not accepted; accept it (kubectl flotilla accept north), or let Placement "everywhere" decide for another cluster`},
 	"a silent cluster's work goes when the others make up for it": {obj: spread(), seen: func(f facts) facts { return with1(grown(onTwo(f)), "west", silent) },
 		want: []string{"remove west/shop.web.west"}},
 	"and not before": {obj: spread(), seen: func(f facts) facts {

@@ -16,16 +16,20 @@ import (
 // namedClusters is how many clusters a message names before it counts.
 const namedClusters = 5
 
-// spot is where an object speaks of a subset, where of the subset's cluster, and how it would name or choose that.
-type spot struct{ path, cluster, name, choose string }
+// spot is where an object speaks of a subset, where of the subset's cluster, and how it would name, choose or change that.
+type spot struct{ path, cluster, name, choose, change string }
 
 func spotOf(obj *v1alpha1.FederatedDeployment, s share) spot {
+	another := fmt.Sprintf("name another cluster for subset %q", s.name())
+	if ref := obj.Spec.Topology.PlacementRef; ref != nil {
+		return spot{path: s.at, cluster: s.at, change: fmt.Sprintf("let Placement %q decide for another cluster", ref.Name)}
+	}
 	if originOf(obj).gvk == united {
 		key := v1alpha1.AnnotationSubsetCluster + s.name()
 		set := "set annotation " + key
-		return spot{s.at, fmt.Sprintf("metadata.annotations[%s]", key), set, set + " to a cluster"}
+		return spot{s.at, fmt.Sprintf("metadata.annotations[%s]", key), set, set + " to a cluster", another}
 	}
-	return spot{s.at, s.at + ".cluster", "set cluster", "set cluster or clusterSelector"}
+	return spot{s.at, s.at + ".cluster", "set cluster", "set cluster or clusterSelector", another}
 }
 
 // choiceOf says how a subset asks for its cluster. A subset that has a work stays in its cluster while it asks the same
@@ -81,11 +85,11 @@ func usable(at spot, s v1alpha1.Subset, name string, clusters map[string]cluster
 	}
 	switch {
 	case !known:
-		return unresolved(s, "%s: %q is no ManagedCluster; register it, or name another cluster for subset %q", path, name, s.Name)
+		return unresolved(s, "%s: %q is no ManagedCluster; register it, or %s", path, name, at.change)
+	case c.leaving, c.detaching:
+		return unresolved(s, "%s: cluster %q %s, so nothing new is brought there; %s", path, name, c.barred(), at.change)
 	case !c.accepted:
-		return unresolved(s, "%s: cluster %q is not accepted; accept it (kubectl flotilla accept %s), or name another cluster for subset %q", path, name, name, s.Name)
-	case c.leaving:
-		return unresolved(s, "%s: cluster %q is being removed; name another cluster for subset %q", path, name, s.Name)
+		return unresolved(s, "%s: cluster %q is not accepted; accept it (kubectl flotilla accept %s), or %s", path, name, name, at.change)
 	}
 	return nil
 }
@@ -100,7 +104,7 @@ func search(at spot, s v1alpha1.Subset, clusters map[string]cluster) (string, *p
 	var accepted, matching []string
 	for _, name := range slices.Sorted(maps.Keys(clusters)) {
 		c := clusters[name]
-		if !c.accepted || c.leaving {
+		if c.barred() != "" {
 			continue
 		}
 		accepted = append(accepted, name)

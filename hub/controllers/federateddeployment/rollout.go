@@ -48,7 +48,9 @@ func (p *Plan) wave(obj *v1alpha1.FederatedDeployment, seen facts, of map[string
 		Resume: obj.Annotations[v1alpha1.AnnotationResume], State: stateOf(obj.Status.Rollout),
 	}
 	for _, s := range p.shares {
-		in.Subsets = append(in.Subsets, waveSubset(s, home(of[s.name()]), seen))
+		known := waveSubset(s, home(of[s.name()]), seen)
+		known.StandIns = p.moved[s.name()].Extra
+		in.Subsets = append(in.Subsets, known)
 	}
 	plan := waves.Decide(in, now)
 	p.rollout = rolloutOf(plan.State)

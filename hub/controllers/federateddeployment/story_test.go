@@ -232,7 +232,7 @@ func TestAnAgentThatHasNotConfirmedIsNotReplaced(t *testing.T) {
 	if heard, _ := f.available(); heard != 5 {
 		t.Errorf("%d pods", heard)
 	}
-	if line := f.web().Status.Subsets[2]; !strings.Contains(line.Message, "its agent has not confirmed that it steps down") {
+	if line := f.web().Status.Subsets[2]; !strings.Contains(line.Message, "its replicas stay, because the agent of west is none that steps down; use mode KeepRunning") {
 		t.Errorf("line %+v", line)
 	}
 }

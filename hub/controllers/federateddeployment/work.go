@@ -18,6 +18,7 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/pkg/stepdown"
 )
 
 // maxWorkName leaves room for what agents add to make a name on the member (OCM-9.4).
@@ -118,8 +119,8 @@ type carried struct {
 	replicas          int32
 	partition         int32
 	content           string
-	// stepDown is what the workload says about it.
-	stepDown string
+	// stepDown is what the workload says about it, and unfenced why it cannot.
+	stepDown, unfenced string
 }
 
 // read finds the workload in a work: the one manifest that is not of the core group.
@@ -133,7 +134,7 @@ func read(w *workv1.ManifestWork) carried {
 		return carried{
 			group: schema.FromAPIVersionAndKind(object.GetAPIVersion(), "").Group, kind: object.GetKind(), name: object.GetName(),
 			replicas: int32(replicas), partition: partitionIn(object.Object), content: object.GetAnnotations()[v1alpha1.AnnotationContent],
-			stepDown: object.GetAnnotations()[v1alpha1.AnnotationStepDownAfter],
+			stepDown: object.GetAnnotations()[v1alpha1.AnnotationStepDownAfter], unfenced: stepdown.Refusal(&object),
 		}
 	}
 	return carried{}
