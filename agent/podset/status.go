@@ -217,13 +217,16 @@ func (v *view) culprits() []Culprit {
 }
 
 // hook names the hook whose user a pod waits for.
-func (v *view) hook(m *member) string {
+func (v *view) hook(m *member) string { return m.HeldBy(v.spec.Lifecycle) }
+
+// HeldBy names the hook whose user the pod waits for.
+func (p *Pod) HeldBy(l *Lifecycle) string {
 	switch {
-	case m.State == PreparingDelete && m.HookedDelete:
+	case p.State == PreparingDelete && p.HookedDelete:
 		return "preDelete"
-	case m.State == PreparingUpdate && m.HookedUpdate, m.State == Updated && !m.AllHookedUpdate:
+	case p.State == PreparingUpdate && p.HookedUpdate, p.State == Updated && !p.AllHookedUpdate:
 		return "inPlaceUpdate"
-	case m.State == PreparingNormal && v.spec.Lifecycle != nil && v.spec.Lifecycle.PreNormal != nil && !m.AllHookedNormal:
+	case p.State == PreparingNormal && l != nil && l.PreNormal != nil && !p.AllHookedNormal:
 		return "preNormal"
 	}
 	return ""

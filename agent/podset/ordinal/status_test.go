@@ -1,0 +1,105 @@
+package ordinal
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/flotilla-project/flotilla/agent/podset"
+)
+
+func blocked(p *Pod) { starting(p); p.Blocked = "ImagePullBackOff" }
+
+var summaries = map[string]struct {
+	spec Spec
+	pods []Pod
+	want Summary
+	says string
+}{
+	"all is well": {
+		set(2, settledOn("b")), ups("b", 0, 1),
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 2, CurrentRevision: "b", Progress: podset.Settled},
+		"2 of 2 available",
+	},
+	"in the middle of a rollout": {
+		set(3), []Pod{up(0, "a"), up(1, "a"), up(2, "b", unready)},
+		Summary{Replicas: 3, Ready: 2, Available: 2, Current: 2, Updated: 1, CurrentRevision: "a", Progress: podset.Moving},
+		"1 of 3 updated; 1 not available; waiting for web-2 on node-1 to be available",
+	},
+	"blocked": {
+		set(3), []Pod{up(0, "a"), up(1, "a"), up(2, "b", blocked)},
+		Summary{Replicas: 3, Ready: 2, Available: 2, Current: 2, Updated: 1, CurrentRevision: "a", Progress: podset.Stuck},
+		"waiting for web-2 on node-1: ImagePullBackOff",
+	},
+	"a pod in its lifecycle is ready and not available": {
+		set(2, settledOn("b"), hooks(preUpdate)), []Pod{up(0, "b"), up(1, "b", in(podset.Updated))},
+		Summary{Replicas: 2, Ready: 2, Available: 1, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 1, CurrentRevision: "b", Progress: podset.Moving},
+		"hook inPlaceUpdate",
+	},
+	"a terminating pod is there, of no revision": {
+		set(2, settledOn("b")), []Pod{up(0, "b"), up(1, "b", leaving)},
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "b", Progress: podset.Moving},
+		"web-1 on node-1 to be gone",
+	},
+	"condemned pods count": {
+		set(1), []Pod{up(0, "b"), up(1, "a")},
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "a", Progress: podset.Moving},
+		"1 to be removed",
+	},
+	"completion needs readiness": {
+		set(2), []Pod{up(0, "b"), up(1, "b", unready)},
+		Summary{Replicas: 2, Ready: 1, Available: 1, Updated: 2, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "a", Progress: podset.Moving},
+		"2 of 2 updated",
+	},
+	"completion compares with what there is": {
+		set(3, parallel), ups("b", 0, 1),
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 2, CurrentRevision: "b", Progress: podset.Moving},
+		"1 missing",
+	},
+	"OnDelete never completes": {
+		set(1, onDelete), ups("b", 0, 0),
+		Summary{Replicas: 1, Ready: 1, Available: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "a", Progress: podset.Settled},
+		"the others when they are deleted",
+	},
+	"what the partition keeps is settled": {
+		set(2, partition(1)), []Pod{up(0, "a"), up(1, "b")},
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "a", Progress: podset.Settled},
+		"1 of 1 updated, partition keeps 1",
+	},
+	"a pause is what the spec wants": {
+		set(1, paused), ups("a", 0, 0),
+		Summary{Replicas: 1, Ready: 1, Available: 1, Current: 1, CurrentRevision: "a", Progress: podset.Settled},
+		"paused",
+	},
+	"refused": {
+		set(1, inPlaceOnly), ups("c", 0, 0),
+		Summary{Replicas: 1, Ready: 1, Available: 1, CurrentRevision: "a", Progress: podset.Stuck},
+		"refused web-0",
+	},
+	"a marked pod is not where it should be": {
+		set(2, settledOn("b"), parallel), []Pod{up(0, "b", marked), up(1, "b", unready)},
+		Summary{Replicas: 2, Ready: 1, Available: 1, Current: 2, Updated: 2, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "b", Progress: podset.Moving},
+		"1 marked for deletion",
+	},
+	"the claim of the pod before": {
+		set(1, settledOn("b"), func(s *Spec) { s.Stale = map[int]string{0: "data-web-0"} }), nil,
+		Summary{CurrentRevision: "b", Progress: podset.Moving},
+		"1 missing; waiting for claim data-web-0",
+	},
+}
+
+func TestSummarize(t *testing.T) { // WL-2.14
+	for name, tc := range summaries {
+		t.Run(name, func(t *testing.T) {
+			got := Summarize(tc.spec, tc.pods, Decide(tc.spec, tc.pods, noon), noon)
+			if d := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(Summary{}, "Message")); d != "" {
+				t.Error(d)
+			}
+			if !strings.Contains(got.Message, tc.says) {
+				t.Errorf("it says %q, and not %q", got.Message, tc.says)
+			}
+		})
+	}
+}

@@ -1,0 +1,34 @@
+package pernode
+
+import "time"
+
+// Count is 3.10: of a node's pods the oldest speaks for the node.
+func Count(spec Spec, pods []Pod, now time.Time) Counts {
+	var c Counts
+	for _, p := range look(&spec, pods, now).places {
+		switch {
+		case p.Run:
+			c.Desired++
+			if len(p.pods) > 0 {
+				c.Current++
+				c.add(&spec, p.pods[0], now)
+			}
+		case len(p.pods) > 0:
+			c.Misscheduled++
+		}
+	}
+	c.Unavailable = c.Desired - c.Available
+	return c
+}
+
+func (c *Counts) add(spec *Spec, p *Pod, now time.Time) {
+	if p.Ready {
+		c.Ready++
+	}
+	if spec.available(p, now) && !p.GateClosed {
+		c.Available++
+	}
+	if p.Fresh {
+		c.Updated++
+	}
+}
