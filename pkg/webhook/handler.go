@@ -70,6 +70,18 @@ func Defaulter[T any, P interface {
 	})}
 }
 
+// ByVersion hands requests about a kind with several versions to the handler of the version that they are in, which
+// Validator or Defaulter made.
+func ByVersion(versions map[string]http.Handler) http.Handler {
+	return &admission.Webhook{Handler: admission.HandlerFunc(func(ctx context.Context, raw admission.Request) admission.Response {
+		h, ok := versions[raw.Kind.Version].(admission.Handler)
+		if !ok {
+			return refused(ctx, BadRequest("%s is not known in version %s", raw.Kind.Kind, raw.Kind.Version))
+		}
+		return h.Handle(ctx, raw)
+	})}
+}
+
 func decode[T any, P interface {
 	*T
 	client.Object

@@ -172,3 +172,19 @@ func TestConversionAnswersForAllOrNamesTheCulprit(t *testing.T) {
 		t.Errorf("garbage is answered with %d", answer.Code)
 	}
 }
+
+// NP-8.1: one path answers for all versions of StatefulSet.
+func TestEachVersionHasItsHandler(t *testing.T) {
+	says := func(what string) http.Handler {
+		return Validator(func(context.Context, Request[*corev1.Pod]) error { return BadRequest("%s", what) })
+	}
+	h := ByVersion(map[string]http.Handler{"v1": says("one"), "v2": says("two")})
+	for version, want := range map[string]string{"v1": "one", "v2": "two", "v3": "Pod is not known in version v3"} {
+		got := ask(t, h, admissionv1.AdmissionRequest{
+			Kind: metav1.GroupVersionKind{Version: version, Kind: "Pod"}, Object: runtime.RawExtension{Raw: []byte(`{}`)},
+		})
+		if got.Allowed || got.Result.Message != want {
+			t.Errorf("%s: %+v", version, got.Result)
+		}
+	}
+}

@@ -1,0 +1,42 @@
+// Package pod changes pods at their creation, for now in one respect: those of our workloads wait for the condition
+// KruisePodReady before they are Ready, so that others than their kubelet can take them out of service. It is a function of
+// the pod and writes nothing.
+package pod
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/openkruise/kruise-api/apps/pub"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/flotilla-project/flotilla/agent/podset/lifecycle"
+	"github.com/flotilla-project/flotilla/pkg/webhook"
+)
+
+// Ours is the condition of admission under which a pod is of one of our workloads: no other waits for this webhook.
+const Ours = "has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, has(o.controller) && o.controller && o.apiVersion.startsWith('apps.kruise.io/'))"
+
+// group is that of our workloads.
+const group = "apps.kruise.io/"
+
+// Handler changes pods. Gate all (KruisePodReadinessGate) is for the pods of everybody.
+func Handler(all bool) http.Handler {
+	return webhook.Defaulter(func(_ context.Context, r webhook.Request[*corev1.Pod]) error {
+		Inject(r.New, all)
+		return nil
+	})
+}
+
+// Inject adds the readiness gate. // WL-4.8
+func Inject(pod *corev1.Pod, all bool) {
+	owner := metav1.GetControllerOf(pod)
+	if !all && (owner == nil || !strings.HasPrefix(owner.APIVersion, group)) {
+		return
+	}
+	if !lifecycle.HasGate(pod, pub.KruisePodReadyConditionType) {
+		pod.Spec.ReadinessGates = append(pod.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: pub.KruisePodReadyConditionType})
+	}
+}
