@@ -54,7 +54,7 @@ var controllers = []struct {
 		if !o.gates.Enabled(ManifestWorkReplicaSet) {
 			return nil
 		}
-		return workset.Register(m, workset.Options{})
+		return workset.Register(m, workset.Options{Braked: o.Webhooks.braked()})
 	}},
 	{workttl.Name, func(m ctrl.Manager, o *Options) error {
 		if !o.gates.Enabled(CleanUpCompletedManifestWork) {

@@ -50,6 +50,9 @@ func (o *WebhookOptions) validate() []error {
 	return problems
 }
 
+// braked says that too many removals at once wait for a second word.
+func (o *WebhookOptions) braked() bool { return o.Server.Enabled() && o.MassRemovalShare < 100 }
+
 // serveWebhooks serves them if a port was asked for.
 func serveWebhooks(m ctrl.Manager, o *Options) error {
 	if !o.Webhooks.Server.Enabled() {

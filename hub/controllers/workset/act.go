@@ -10,6 +10,8 @@ import (
 	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/flotilla-project/flotilla/hub/brake/order"
 )
 
 // parallel is how many works are written at a time.
@@ -82,10 +84,9 @@ func (s *Steps) patch(ctx context.Context, c change) error {
 	return nil
 }
 
-// remove deletes the work that was looked at, not whatever has its name by now.
+// remove deletes the work that was looked at, with the order for it where there is one.
 func (s *Steps) remove(ctx context.Context, r removal) error {
-	seen := client.Preconditions{UID: &r.work.UID, ResourceVersion: &r.work.ResourceVersion}
-	if err := client.IgnoreNotFound(s.Hub.Delete(ctx, r.work.DeepCopy(), seen)); err != nil {
+	if err := order.Delete(ctx, s.Hub, r.work, r.ordered); err != nil {
 		return fmt.Errorf("delete work %s/%s, because %s: %w", r.work.Namespace, r.work.Name, r.why, err)
 	}
 	return nil

@@ -5,8 +5,10 @@
 // served, ManagedClusters. It writes those works, and the set's finalizer and status.
 //
 // It promises one write per work and change; that a work is taken away only when its cluster is really no longer
-// selected – a Placement that is gone, or whose decisions are being rewritten, takes nothing away –; and that a rollout
-// that was interrupted goes on where it was, because all it knows is in the works.
+// selected – a Placement that is gone, or whose decisions are being rewritten, takes nothing away –; that what the set's
+// own author orders needs no other word, while many works that go because of a Placement wait for one; that nothing is sent
+// to a cluster that is being detached, nor taken from it; and that a rollout that was interrupted goes on where it was,
+// because all it knows is in the works.
 package workset
 
 import (
@@ -45,6 +47,8 @@ type set = workv1alpha1.ManifestWorkReplicaSet
 type Options struct {
 	// Clock is now; nil is the real one.
 	Clock clock.PassiveClock
+	// Braked keeps works of which too many at once are no longer selected, until somebody confirms.
+	Braked bool
 }
 
 // Register adds the controller, and the indexes it looks things up by, to a manager. The manager's scheme must know
@@ -62,7 +66,7 @@ func Register(m ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	s := &Steps{Hub: m.GetClient(), Live: m.GetAPIReader(), Clusters: clusters, Clock: o.Clock, left: newDepartures()}
+	s := &Steps{Hub: m.GetClient(), Live: m.GetAPIReader(), Clusters: clusters, Braked: o.Braked, Clock: o.Clock, left: newDepartures()}
 	w := wake{m.GetClient()}
 	events := event.Recorder(m, Name)
 	b := ctrl.NewControllerManagedBy(m).Named(Name).
@@ -101,6 +105,8 @@ type Steps struct {
 	Live client.Reader
 	// Clusters says that ManagedClusters are served.
 	Clusters bool
+	// Braked keeps works of which too many at once are no longer selected.
+	Braked bool
 	// Clock is now.
 	Clock clock.PassiveClock
 

@@ -11,6 +11,7 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 
+	"github.com/flotilla-project/flotilla/hub/brake"
 	"github.com/flotilla-project/flotilla/hub/rollout"
 )
 
@@ -26,10 +27,12 @@ const (
 type plan struct {
 	create, update, relabel []change
 	remove                  []removal
-	refs                    []refPlan
-	invalid                 string
-	done                    bool
-	recheck                 time.Duration
+	// braked says why works stay that are no longer selected; confirm is the command that lets them go.
+	braked, confirm string
+	refs            []refPlan
+	invalid         string
+	done            bool
+	recheck         time.Duration
 }
 
 // change is a work to write for a cluster.
@@ -43,6 +46,10 @@ type change struct {
 type removal struct {
 	work *workv1.ManifestWork
 	why  string
+	// ordered by who wrote the set, or deleted the cluster, so that nobody need be asked.
+	ordered bool
+	// placement that no longer selects the cluster, if that is why.
+	placement string
 }
 
 // refPlan is what became of one placement reference.
@@ -61,6 +68,8 @@ type refPlan struct {
 	works []*workv1.ManifestWork
 	// held are works that stay because the decisions are incomplete or the Placement is gone.
 	held int
+	// closed clusters are on their way out and sent nothing.
+	closed []string
 }
 
 // Recheck is when a soak, a deadline or the patience with a missing decision is over.
@@ -97,18 +106,55 @@ func decide(obj *set, seen facts, now time.Time) plan {
 	}
 	for _, w := range seen.works { // OCM-18.2: works of placements that are no longer referred to
 		if name := w.Labels[workv1alpha1.ManifestWorkReplicaSetPlacementNameLabelKey]; staying(w) && !referenced[name] {
-			p.remove = append(p.remove, removal{w, fmt.Sprintf("placement %q is no longer referred to", name)})
+			p.remove = append(p.remove, removal{work: w, why: fmt.Sprintf("placement %q is no longer referred to", name), ordered: true})
 		}
 	}
+	d.brake()
 	return p
 }
+
+// brake keeps the works that a Placement no longer selects, if they are many and the set does not confirm it.
+func (d *decision) brake() {
+	s := brake.Shrink{Kind: "manifestworkreplicaset", Namespace: d.set.Namespace, Name: d.set.Name, Annotations: d.set.Annotations}
+	var because []string
+	for _, r := range d.remove {
+		if unmeant(r) {
+			s.Clusters = append(s.Clusters, r.work.Namespace)
+			because = append(because, fmt.Sprintf("placement %s no longer selects their clusters", r.placement))
+		}
+	}
+	if len(s.Clusters) == 0 {
+		return
+	}
+	for _, w := range d.seen.works {
+		if staying(w) {
+			s.Total++
+		}
+	}
+	slices.Sort(because)
+	s.Because, d.confirm = strings.Join(slices.Compact(because), " and "), s.Command(d.now)
+	if d.seen.braked {
+		d.braked = s.Held(d.now)
+	}
+	if d.braked != "" {
+		d.remove = slices.DeleteFunc(d.remove, unmeant)
+		d.again(recheckHeld)
+		return
+	}
+	for i := range d.remove {
+		d.remove[i].ordered = d.remove[i].ordered || unmeant(d.remove[i]) && s.Confirmed(d.now)
+	}
+}
+
+// unmeant says that a Placement made the work superfluous, which nobody may have meant.
+func unmeant(r removal) bool { return r.placement != "" && !r.ordered }
 
 // takeAway deletes all works. In the background the set goes when they are on their way out, so that a cluster that is
 // not heard from does not hold it; in the foreground when they are gone. OCM-18.2
 func (p *plan) takeAway(obj *set, works []*workv1.ManifestWork) {
 	for _, w := range works {
 		if staying(w) {
-			p.remove = append(p.remove, removal{w, "the set is deleted"})
+			p.remove = append(p.remove, removal{work: w, why: "the set is deleted", ordered: true})
 		}
 	}
 	p.done = len(p.remove) == 0 && (len(works) == 0 || obj.Spec.CascadeDeletionPolicy != workv1alpha1.Foreground)
@@ -174,7 +220,7 @@ func (d *decision) worksByCluster(placement string) map[string]*workv1.ManifestW
 			continue
 		}
 		if first, there := of[w.Namespace]; there {
-			d.remove = append(d.remove, removal{w, "work " + first.Name + " is there for the same cluster"})
+			d.remove = append(d.remove, removal{work: w, why: "work " + first.Name + " is there for the same cluster"})
 			continue
 		}
 		of[w.Namespace] = w
@@ -206,13 +252,16 @@ func (d *decision) depart(r *refPlan, of map[string]*workv1.ManifestWork) {
 			left = settle - d.now.Sub(at)
 		}
 		switch {
+		case d.seen.detaching[cluster]: // its works are let go of before they are deleted, and not by us
 		case r.undecided():
 			r.held++
 			d.again(recheckHeld)
 		case left > 0:
 			d.again(left)
 		default:
-			d.remove = append(d.remove, removal{w, fmt.Sprintf("placement %s no longer selects the cluster", r.name)})
+			d.remove = append(d.remove, removal{
+				work: w, why: fmt.Sprintf("placement %s no longer selects the cluster", r.name), ordered: d.seen.leaving[cluster], placement: r.name,
+			})
 		}
 	}
 }
@@ -225,6 +274,10 @@ func (d *decision) judge(r *refPlan, of map[string]*workv1.ManifestWork) []rollo
 	}
 	clusters := make([]rollout.Cluster, 0, len(r.selected))
 	for name, group := range r.selected {
+		if d.seen.detaching[name] || d.seen.leaving[name] {
+			r.closed = append(r.closed, name)
+			continue
+		}
 		c := rollout.Cluster{Name: name, Group: group, Silent: d.seen.silent[name]}
 		if w := of[name]; carrying[w] {
 			c.Status, c.Since = rollout.Judge(w.Status.Conditions, w.Generation, !d.wanted.reportsProgress, givenAt(w))
@@ -234,6 +287,7 @@ func (d *decision) judge(r *refPlan, of map[string]*workv1.ManifestWork) []rollo
 		}
 		clusters = append(clusters, c)
 	}
+	slices.Sort(r.closed)
 	return clusters
 }
 

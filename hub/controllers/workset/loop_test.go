@@ -260,18 +260,23 @@ func TestDeletingASet(t *testing.T) {
 	}
 }
 
-func TestWhoIsSilentIsAskedOnlyWhereItMatters(t *testing.T) {
-	h := newHub(t, clusterObject("a", metav1.ConditionUnknown), clusterObject("b", metav1.ConditionTrue), clusterObject("c", ""), clusterObject("d", metav1.ConditionFalse))
-	if got, err := h.steps.silentClusters(context.Background(), web()); err != nil || got != nil {
-		t.Errorf("%v %v: with strategy All nobody waits for anybody", got, err)
+func TestWhatIsToldOfClusters(t *testing.T) {
+	detached, leaves := clusterObject("e", metav1.ConditionTrue), clusterObject("f", metav1.ConditionTrue)
+	detached.Annotations = map[string]string{"flotilla.dev/detach": "eve 2026-01-01T12:00:00Z"}
+	leaves.Finalizers, leaves.DeletionTimestamp = []string{"cluster.open-cluster-management.io/resource-cleanup"}, &metav1.Time{Time: noon}
+	h := newHub(t, clusterObject("a", metav1.ConditionUnknown), clusterObject("b", metav1.ConditionTrue), clusterObject("c", ""), clusterObject("d", metav1.ConditionFalse),
+		detached, leaves)
+	var seen facts
+	if err := h.steps.clusters(context.Background(), web(), &seen); err != nil || len(seen.silent) > 0 {
+		t.Errorf("%v %v: with strategy All nobody waits for anybody", seen.silent, err)
 	}
-	got, err := h.steps.silentClusters(context.Background(), web(progressively(1, 0)))
-	if d := cmp.Diff(map[string]bool{"a": true, "d": true}, got); err != nil || d != "" {
+	err := h.steps.clusters(context.Background(), web(progressively(1, 0)), &seen)
+	if d := cmp.Diff([]map[string]bool{{"a": true, "d": true}, {"e": true}, {"f": true}}, []map[string]bool{seen.silent, seen.detaching, seen.leaving}); err != nil || d != "" {
 		t.Errorf("%v %s", err, d)
 	}
-	h.steps.Clusters = false
-	if got, err := h.steps.silentClusters(context.Background(), web(progressively(1, 0))); err != nil || got != nil {
-		t.Errorf("%v %v: without ManagedClusters nobody is known to be silent", got, err)
+	h.steps.Clusters, seen = false, facts{}
+	if err := h.steps.clusters(context.Background(), web(progressively(1, 0)), &seen); err != nil || seen.silent != nil {
+		t.Errorf("%v %v: without ManagedClusters nobody is known to be silent", seen.silent, err)
 	}
 }
 

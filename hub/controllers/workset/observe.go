@@ -18,6 +18,7 @@ import (
 	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 	"github.com/flotilla-project/flotilla/hub/rollout"
 )
 
@@ -27,8 +28,11 @@ type facts struct {
 	works []*workv1.ManifestWork
 	// placements that the set refers to, by name. One that does not exist is not in it.
 	placements map[string]placement
-	// silent are the clusters that are known not to be heard from.
-	silent map[string]bool
+	// silent are the clusters that are known not to be heard from, leaving those that are being deleted, and detaching those
+	// that somebody lets go with all that runs in them.
+	silent, leaving, detaching map[string]bool
+	// braked keeps works of which too many at once are no longer selected.
+	braked bool
 	// leftAt is since when the cluster of a work has not been selected.
 	leftAt map[types.UID]time.Time
 }
@@ -62,7 +66,7 @@ func (s *Steps) Observe(ctx context.Context, obj *set) (facts, error) {
 	if err := s.Hub.List(ctx, &found, client.MatchingFields{bySet: labelOf(obj)}, client.UnsafeDisableDeepCopy); err != nil {
 		return facts{}, fmt.Errorf("list works of %s/%s: %w", obj.Namespace, obj.Name, err)
 	}
-	seen := facts{works: sorted(found.Items), placements: map[string]placement{}}
+	seen := facts{works: sorted(found.Items), placements: map[string]placement{}, braked: s.Braked}
 	if !obj.DeletionTimestamp.IsZero() {
 		s.left.forget(obj.UID)
 		return s.lastLook(ctx, obj, seen)
@@ -77,8 +81,7 @@ func (s *Steps) Observe(ctx context.Context, obj *set) (facts, error) {
 		}
 		seen.placements[ref.Name] = p
 	}
-	var err error
-	if seen.silent, err = s.silentClusters(ctx, obj); err != nil {
+	if err := s.clusters(ctx, obj, &seen); err != nil {
 		return facts{}, err
 	}
 	seen.leftAt = s.left.note(obj.UID, unselected(seen), s.Clock.Now())
@@ -143,25 +146,31 @@ func groupOf(d *clusterv1beta1.PlacementDecision) rollout.Group {
 	return rollout.Group{Index: int32(index), Name: d.Labels[clusterv1beta1.DecisionGroupNameLabel]}
 }
 
-// silentClusters are looked for only where it makes a difference.
-func (s *Steps) silentClusters(ctx context.Context, obj *set) (map[string]bool, error) {
-	inSteps := slices.ContainsFunc(obj.Spec.PlacementRefs, func(r workv1alpha1.LocalPlacementReference) bool {
-		return r.RolloutStrategy.Type != clusterv1alpha1.All && r.RolloutStrategy.Type != ""
-	})
-	if !s.Clusters || !inSteps {
-		return nil, nil
+// clusters looks at all there are, without a copy. Who is silent makes a difference only to a rollout in steps.
+func (s *Steps) clusters(ctx context.Context, obj *set, seen *facts) error {
+	if !s.Clusters {
+		return nil
 	}
 	var found clusterv1.ManagedClusterList
 	if err := s.Hub.List(ctx, &found, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list clusters: %w", err)
+		return fmt.Errorf("list clusters: %w", err)
 	}
-	quiet := map[string]bool{}
+	inSteps := slices.ContainsFunc(obj.Spec.PlacementRefs, func(r workv1alpha1.LocalPlacementReference) bool {
+		return r.RolloutStrategy.Type != clusterv1alpha1.All && r.RolloutStrategy.Type != ""
+	})
+	seen.silent, seen.leaving, seen.detaching = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i := range found.Items {
-		if silent(&found.Items[i]) {
-			quiet[found.Items[i].Name] = true
+		c := &found.Items[i]
+		if inSteps && silent(c) {
+			seen.silent[c.Name] = true
+		}
+		if detach.Ordered(c) {
+			seen.detaching[c.Name] = true
+		} else if !c.DeletionTimestamp.IsZero() {
+			seen.leaving[c.Name] = true
 		}
 	}
-	return quiet, nil
+	return nil
 }
 
 // unselected are the works whose placement is there and does not select their cluster.

@@ -13,6 +13,7 @@ import (
 	workv1 "open-cluster-management.io/api/work/v1"
 	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
 
+	"github.com/flotilla-project/flotilla/hub/brake"
 	"github.com/flotilla-project/flotilla/pkg/condition"
 )
 
@@ -20,6 +21,8 @@ import (
 const (
 	// ReasonInvalidManifestWorkName: the label that ties works to the set cannot hold its name. OCM-18.5
 	ReasonInvalidManifestWorkName = "InvalidManifestWorkName"
+	// ReasonRemovalHeld: so many works are no longer selected that somebody has to confirm it.
+	ReasonRemovalHeld = "RemovalHeld"
 )
 
 // shown is how many clusters a message names.
@@ -48,7 +51,7 @@ func (*Steps) Report(obj *set, seen facts, p plan, acted error) {
 	}
 	reportPlacements(obj, p)
 	reportRollout(obj, p)
-	reportWorks(obj, acted)
+	reportWorks(obj, p, acted)
 }
 
 func put(obj *set, kind string, holds bool, reason, message string) {
@@ -180,6 +183,7 @@ func waitsFor(r refPlan) string {
 	part("failed: %s", x.Failed)
 	part("past the deadline: %s", x.TimedOut)
 	part("not heard from: %s", x.Silent)
+	part("being detached or removed, so that nothing is sent there: %s", r.closed)
 	part("not heard from and not started, because no more failures are tolerated: %s", x.Postponed)
 	if x.Stopped {
 		parts = append(parts, fmt.Sprintf("stopped with %d clusters to go, because %d failed and %d are tolerated; repair them, change the template, or raise maxFailures",
@@ -203,11 +207,15 @@ func named(clusters []string) string {
 }
 
 // reportWorks sums up what the works say. OCM-18.3
-func reportWorks(obj *set, acted error) {
+func reportWorks(obj *set, p plan, acted error) {
 	const kind = workv1alpha1.ManifestWorkReplicaSetConditionManifestworkApplied
 	s := obj.Status.Summary
 	told := fmt.Sprintf("%d of %d works are available, %d applied, %d progressing, %d degraded", s.Available, s.Total, s.Applied, s.Progressing, s.Degraded)
 	switch refused := refusals(acted); {
+	case p.braked != "":
+		put(obj, kind, false, ReasonRemovalHeld, p.braked)
+	case brake.Refused(acted) && p.confirm != "":
+		put(obj, kind, false, ReasonRemovalHeld, refused+". To let all go that the placements no longer select, run: "+p.confirm)
 	case refused != "":
 		put(obj, kind, false, workv1alpha1.ReasonNotAsExpected, refused)
 	case s.Total == 0:

@@ -21,6 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
 // gather is how long the news of works is collected: a thousand agents that answer at once are looked at together.
@@ -129,19 +131,19 @@ func (w wake) sets(ctx context.Context, choose func(*set) bool, by ...client.Lis
 
 // setChanged leaves out what the controller itself writes.
 func setChanged() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.Funcs{
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool { return !e.ObjectNew.GetDeletionTimestamp().IsZero() },
 	})
 }
 
-// heardChanged lets pass clusters that fell silent or came back. Heartbeats and capacity concern nobody.
+// heardChanged lets pass clusters that fell silent or came back, or are let go or no longer. Heartbeats and capacity concern nobody.
 func heardChanged() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, ok := e.ObjectOld.(*clusterv1.ManagedCluster)
 			after, okToo := e.ObjectNew.(*clusterv1.ManagedCluster)
-			return ok && okToo && silent(before) != silent(after)
+			return ok && okToo && (silent(before) != silent(after) || detach.Ordered(before) != detach.Ordered(after))
 		},
 	}
 }

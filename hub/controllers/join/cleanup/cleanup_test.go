@@ -3,6 +3,7 @@ package cleanup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/flotilla-project/flotilla/hub/brake/order"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
 
@@ -193,5 +195,39 @@ func TestADeletionThatFailsIsSaid(t *testing.T) {
 	said := meta.FindStatusCondition(got.Status.Conditions, "Deleting")
 	if said == nil || said.Reason != "DeletingError" || !strings.Contains(said.Message, "delete ManifestWork web: no right") {
 		t.Errorf("%+v", said)
+	}
+}
+
+// Somebody ordered the cluster away, so neither brake asks for another word; also where a work went already.
+func TestWorksOfADeletedClusterCarryTheOrder(t *testing.T) {
+	objects := []client.Object{cluster(held, leaves)}
+	for i := range 10 {
+		w := work("east", fmt.Sprint("web-", i))
+		w.Finalizers = []string{workv1.ManifestWorkFinalizer}
+		if i == 0 {
+			w.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+		}
+		objects = append(objects, w)
+	}
+	writes := 0
+	count := interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+		writes++
+		return c.Patch(ctx, o, p, opts...)
+	}}
+	c := hub(t, count, append(objects, work("west", "web-0"))...)
+	for range 3 {
+		if err := round(t, c, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all workv1.ManifestWorkList
+	if err := c.List(context.Background(), &all); err != nil || len(all.Items) != 11 || writes != 10 {
+		t.Fatalf("%d works, %d patches, %v", len(all.Items), writes, err)
+	}
+	for i := range all.Items {
+		w := &all.Items[i]
+		if there := w.Namespace == "east"; order.Confirmed(w) != there || w.DeletionTimestamp.IsZero() == there {
+			t.Errorf("%s/%s: %+v", w.Namespace, w.Name, w.Annotations)
+		}
 	}
 }

@@ -2,8 +2,9 @@
 // had put there. It owns one finalizer on ManagedClusters and the condition Deleting; it deletes add-ons and
 // ManifestWorks in the namespaces of clusters that somebody deleted, and nothing else.
 //
-// It promises to act on a deletion only, and never on that of a cluster under an order to detach: a namespace whose cluster is merely missing is left as it is, because absence
-// is never an order. Switched off, a deleted cluster waits for people to remove its works.
+// It promises to act on a deletion only, and never on that of a cluster under an order to detach: a namespace whose cluster
+// is merely missing is left as it is, because absence is never an order. The order to delete a cluster is one to delete its
+// works, so it travels with them and no brake asks again. Switched off, a deleted cluster waits for people to remove its works.
 package cleanup
 
 import (
@@ -21,15 +22,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/flotilla-project/flotilla/hub/brake/order"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
+
+const workKind = "ManifestWork"
 
 // kinds are removed in this order, each when the one before is gone. OCM-7.2
 func kinds() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		{Group: "addon.open-cluster-management.io", Version: "v1alpha1", Kind: "ManagedClusterAddOn"},
-		{Group: "work.open-cluster-management.io", Version: "v1", Kind: "ManifestWork"},
+		{Group: "work.open-cluster-management.io", Version: "v1", Kind: workKind},
 	}
 }
 
@@ -83,8 +87,8 @@ func (s *Steps) Act(ctx context.Context, cluster *clusterv1.ManagedCluster, p pl
 	var errs []error
 	for _, o := range p.remove {
 		log.FromContext(ctx).Info("remove what a deleted cluster had", "kind", o.Kind, "name", o.Name)
-		seen := client.Preconditions{UID: new(o.UID), ResourceVersion: new(o.ResourceVersion)}
-		if err := s.Live.Delete(ctx, &o, seen); client.IgnoreNotFound(err) != nil {
+		// Whoever deleted the cluster ordered this, so works need no other word.
+		if err := order.Delete(ctx, s.Live, &o, o.Kind == workKind); err != nil {
 			errs = append(errs, fmt.Errorf("delete %s %s: %w", o.Kind, o.Name, err))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 
+	"github.com/flotilla-project/flotilla/hub/brake/order"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
@@ -68,11 +69,12 @@ func decide(cluster *clusterv1.ManagedCluster, seen facts, on bool) plan {
 	return plan{verdict: verdict(metav1.ConditionTrue, clusterv1.ConditionDeletingReasonNoResource, "No resource of the cluster is left.")}
 }
 
-// next are the objects of the lowest priority that is left, unless they go already. The next priority waits for them.
+// next are the objects of the lowest priority that is left, unless they go already; works that go without the order for it
+// are given that. The next priority waits for them.
 func next(objects []metav1.PartialObjectMetadata) (now []metav1.PartialObjectMetadata) {
 	lowest := slices.MinFunc(objects, func(a, b metav1.PartialObjectMetadata) int { return cmp.Compare(priority(a), priority(b)) })
 	for _, o := range objects {
-		if priority(o) == priority(lowest) && o.DeletionTimestamp.IsZero() {
+		if priority(o) == priority(lowest) && (o.DeletionTimestamp.IsZero() || o.Kind == workKind && !order.Confirmed(&o)) {
 			now = append(now, o)
 		}
 	}
