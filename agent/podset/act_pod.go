@@ -45,6 +45,7 @@ func (h Hands) refresh(ctx context.Context, set Set, r Refresh, now time.Time) e
 	case r.State != "":
 		life.Move(pod, life.State(r.State), set.Hooks, now)
 	}
+	life.OpenSilent(pod, now) // in this write instead of one more by whoever looks after it
 	if err := h.save(ctx, seen, pod); err != nil && !lostRace(err) {
 		return fmt.Errorf("%s: %w", r, err)
 	}

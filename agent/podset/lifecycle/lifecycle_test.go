@@ -167,3 +167,21 @@ func TestRecomputeReady(t *testing.T) { // WL-4.2
 		})
 	}
 }
+
+func TestAGateNobodySpokeOfIsOpened(t *testing.T) { // WL-4.8
+	pod := &corev1.Pod{}
+	OpenSilent(pod, time.Now())
+	if len(pod.Status.Conditions) != 0 {
+		t.Errorf("a pod without the gate got %+v", pod.Status.Conditions)
+	}
+	pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: pub.KruisePodReadyConditionType}}
+	OpenSilent(pod, time.Now())
+	if c := Condition(pod, pub.KruisePodReadyConditionType); c == nil || c.Status != corev1.ConditionTrue || c.Message != "" {
+		t.Errorf("%+v", c)
+	}
+	AddMessage(pod, Message{"a", "b"}, time.Now())
+	OpenSilent(pod, time.Now())
+	if c := Condition(pod, pub.KruisePodReadyConditionType); c.Status != corev1.ConditionFalse {
+		t.Errorf("a gate that somebody closed was opened: %+v", c)
+	}
+}

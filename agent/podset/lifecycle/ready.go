@@ -75,6 +75,13 @@ func RemoveMessage(pod *corev1.Pod, m Message, now time.Time) {
 	setMessages(pod, slices.DeleteFunc(held, func(x Message) bool { return x == m }), now)
 }
 
+// OpenSilent makes a pod ready as far as this condition goes if nobody has said anything about it yet. // WL-4.8
+func OpenSilent(pod *corev1.Pod, now time.Time) {
+	if HasGate(pod, pub.KruisePodReadyConditionType) && Condition(pod, pub.KruisePodReadyConditionType) == nil {
+		setMessages(pod, nil, now)
+	}
+}
+
 func messages(c *corev1.PodCondition) []Message {
 	var held []Message
 	if c == nil || json.Unmarshal([]byte(c.Message), &held) != nil {

@@ -1,0 +1,74 @@
+// Package webhooks lists what the agent's admission and conversion webhooks are: path, rules, and what happens while nobody
+// answers. It knows the packages below it and decides nothing itself.
+package webhooks
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/agent/webhooks/cloneset"
+	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
+	"github.com/flotilla-project/flotilla/agent/webhooks/template"
+	"github.com/flotilla-project/flotilla/pkg/webhook"
+)
+
+// Options are the few values that the agent's webhooks depend on. // WL-0.3
+type Options struct {
+	// Server is where they are served.
+	Server webhook.Options
+	// TemplateDefaults writes defaults into templates of pods and claims: off with gate TemplateNoDefaults.
+	TemplateDefaults bool
+	// Pods are changed at their creation: gate PodWebhook.
+	Pods bool
+	// AllPods wait for KruisePodReady: gate KruisePodReadinessGate.
+	AllPods bool
+	// Protection refuses to delete what carries the label for it: gate ResourcesDeletionProtection.
+	Protection bool
+}
+
+// home is the namespace that we run in, which holds our service and our certificate.
+func (o Options) home() string {
+	namespace, _, _ := strings.Cut(o.Server.Service, "/")
+	return namespace
+}
+
+// Register serves the webhooks in m, in every replica.
+func Register(m ctrl.Manager, o Options) error {
+	judge, err := judgeOf(m, o.home())
+	if err != nil {
+		return err
+	}
+	hooks := workloads(handlers{
+		cloneSetDefaults: cloneset.Defaulter(o.TemplateDefaults),
+		cloneSets:        cloneset.Validator(m.GetAPIReader(), judge, o.Protection),
+	})
+	if o.Pods {
+		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
+	}
+	server, err := webhook.New(m.GetConfig(), o.Server, webhook.Set{Hooks: hooks})
+	if err != nil {
+		return fmt.Errorf("make webhook server: %w", err)
+	}
+	if err := m.Add(server); err != nil {
+		return err
+	}
+	return m.AddReadyzCheck("webhook-ready", server.Ready) // NP-7
+}
+
+// judgeOf has a client of its own: that of the manager would wait to read what a dry run never wrote.
+func judgeOf(m ctrl.Manager, home string) (template.Judge, error) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("build scheme: %w", err)
+	}
+	c, err := client.New(m.GetConfig(), client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return template.NewServer(c, home), nil
+}
