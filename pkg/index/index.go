@@ -25,9 +25,15 @@ func ByOwner(ctx context.Context, indexer client.FieldIndexer, kinds ...client.O
 	return nil
 }
 
+// orphan is the key of objects that nothing controls, and no UID.
+const orphan = "none"
+
 // Owners are the keys of ByOwner; a fake client registers it under Key.
 func Owners(o client.Object) []string {
 	var uids []string
+	if metav1.GetControllerOfNoCopy(o) == nil {
+		uids = append(uids, orphan)
+	}
 	for _, ref := range o.GetOwnerReferences() {
 		uids = append(uids, string(ref.UID))
 	}
@@ -42,6 +48,21 @@ func PodsOf(ctx context.Context, r client.Reader, owner client.Object) ([]corev1
 	var pods corev1.PodList
 	err := list(ctx, r, owner, &pods)
 	return pods.Items, err
+}
+
+// OrphanPods lists the pods of a namespace that nothing controls. They are shared with the cache: read only.
+func OrphanPods(ctx context.Context, r client.Reader, namespace string) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := listBy(ctx, r, namespace, orphan, &pods)
+	return pods.Items, err
+}
+
+// OrphanRevisions lists the ControllerRevisions of a namespace that nothing controls. They are shared with the cache: read
+// only.
+func OrphanRevisions(ctx context.Context, r client.Reader, namespace string) ([]appsv1.ControllerRevision, error) {
+	var revisions appsv1.ControllerRevisionList
+	err := listBy(ctx, r, namespace, orphan, &revisions)
+	return revisions.Items, err
 }
 
 // ClaimsOf lists the PersistentVolumeClaims that name owner. They are shared with the cache: read only.
@@ -67,10 +88,12 @@ func RevisionsOf(ctx context.Context, r client.Reader, owner client.Object) ([]a
 }
 
 func list(ctx context.Context, r client.Reader, owner client.Object, into client.ObjectList) error {
-	err := r.List(ctx, into, client.InNamespace(owner.GetNamespace()),
-		client.MatchingFields{ownerUID: string(owner.GetUID())}, client.UnsafeDisableDeepCopy)
-	if err != nil {
+	if err := listBy(ctx, r, owner.GetNamespace(), string(owner.GetUID()), into); err != nil {
 		return fmt.Errorf("list what %s/%s owns: %w", owner.GetNamespace(), owner.GetName(), err)
 	}
 	return nil
+}
+
+func listBy(ctx context.Context, r client.Reader, namespace, key string, into client.ObjectList) error {
+	return r.List(ctx, into, client.InNamespace(namespace), client.MatchingFields{ownerUID: key}, client.UnsafeDisableDeepCopy)
 }

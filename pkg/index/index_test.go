@@ -42,3 +42,24 @@ func TestOnlyWhatTheOwnerOwnsIsListed(t *testing.T) {
 		t.Errorf("revisions that are not controlled must be left out: %v, %v", revisions, err)
 	}
 }
+
+func TestOrphansAreThoseWithoutController(t *testing.T) {
+	plain := metav1.ObjectMeta{Namespace: "shop", Name: "plain"}
+	elsewhere := metav1.ObjectMeta{Namespace: "attic", Name: "plain"}
+	c := fake.NewClientBuilder().
+		WithIndex(&corev1.Pod{}, Key, Owners).
+		WithIndex(&appsv1.ControllerRevision{}, Key, Owners).
+		WithObjects(
+			&corev1.Pod{ObjectMeta: owned("controlled", "1", true)}, &corev1.Pod{ObjectMeta: owned("named", "1", false)},
+			&corev1.Pod{ObjectMeta: plain}, &corev1.Pod{ObjectMeta: elsewhere},
+			&appsv1.ControllerRevision{ObjectMeta: owned("controlled", "1", true)}, &appsv1.ControllerRevision{ObjectMeta: plain},
+		).Build()
+	pods, err := OrphanPods(context.Background(), c, "shop")
+	if err != nil || len(pods) != 2 || pods[0].Name != "named" || pods[1].Name != "plain" {
+		t.Errorf("pods %v, %v", pods, err)
+	}
+	revisions, err := OrphanRevisions(context.Background(), c, "shop")
+	if err != nil || len(revisions) != 1 || revisions[0].Name != "plain" {
+		t.Errorf("revisions %v, %v", revisions, err)
+	}
+}

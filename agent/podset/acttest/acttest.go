@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
+	kruisebeta "github.com/openkruise/kruise-api/apps/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,7 +50,11 @@ func New(objects ...client.Object) (*Server, error) {
 	if err := kruise.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&kruise.CloneSet{}, &corev1.Pod{})
+	if err := kruisebeta.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&kruise.CloneSet{}, &kruise.DaemonSet{}, &kruisebeta.StatefulSet{}, &corev1.Pod{})
 	for _, indexed := range []client.Object{&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}} {
 		builder = builder.WithIndex(indexed, index.Key, index.Owners)
 	}

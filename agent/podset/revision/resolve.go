@@ -19,6 +19,7 @@ type Owner struct {
 	Annotations     map[string]string
 	Template        *corev1.PodTemplateSpec
 	ClaimHash       string // ClaimHash of its claim templates
+	NoClaimHash     bool   // only CloneSets keep it
 	Current         string // status.currentRevision
 	Collisions      int32  // status.collisionCount
 }
@@ -62,7 +63,7 @@ func Resolve(owner Owner, existing []appsv1.ControllerRevision) (Resolution, err
 	default: // a rollback
 		r.Write, r.Update = Renumber, same.DeepCopy()
 		r.Update.Revision = number
-		annotate(r.Update, owner.ClaimHash)
+		annotate(r.Update, owner)
 	}
 	r.Current = r.Update
 	for i := range sorted {
@@ -113,15 +114,18 @@ func build(owner Owner, data []byte, number int64) *appsv1.ControllerRevision {
 		Data:     runtime.RawExtension{Raw: data},
 		Revision: number,
 	}
-	annotate(r, owner.ClaimHash)
+	annotate(r, owner)
 	return r
 }
 
-func annotate(r *appsv1.ControllerRevision, claimHash string) {
+func annotate(r *appsv1.ControllerRevision, owner Owner) {
+	if owner.NoClaimHash {
+		return
+	}
 	if r.Annotations == nil {
 		r.Annotations = map[string]string{}
 	}
-	r.Annotations[ClaimHashAnnotation] = claimHash
+	r.Annotations[ClaimHashAnnotation] = owner.ClaimHash
 }
 
 // SameClaims says that two revisions ask for the same claims, as far as both say so. // WL-1.6
