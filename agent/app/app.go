@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
+	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
 	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
 	"github.com/flotilla-project/flotilla/agent/link"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
@@ -35,6 +36,7 @@ var controllers = []struct {
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 		})
 	}},
+	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
 }
 
@@ -51,6 +53,17 @@ func registerLink(m ctrl.Manager, cfg *rest.Config, o *Options) error {
 		return err
 	}
 	return m.Add(l)
+}
+
+// runsWorkloads reports whether this process runs kinds of workloads, which is what the add-on flotilla-workload-manager
+// says of it.
+func runsWorkloads(chosen map[string]bool) bool {
+	for name, on := range chosen {
+		if on && name != "link" && name != "unschedulable" {
+			return true
+		}
+	}
+	return false
 }
 
 func names() (all []string) {
@@ -90,6 +103,7 @@ func Run(ctx context.Context, o *Options) error {
 		return err
 	}
 	chosen, _ := cmd.Choose(names(), o.Controllers)
+	o.Link.Workloads = runsWorkloads(chosen)
 	for _, c := range controllers {
 		if !chosen[c.name] {
 			continue
@@ -97,6 +111,9 @@ func Run(ctx context.Context, o *Options) error {
 		if err := c.register(m, cfg, o); err != nil {
 			return fmt.Errorf("register controller %s: %w", c.name, err)
 		}
+	}
+	if err := serveWebhooks(m, o); err != nil {
+		return fmt.Errorf("serve webhooks: %w", err)
 	}
 	return m.Start(ctx)
 }

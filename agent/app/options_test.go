@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/featuregate"
+
+	"github.com/flotilla-project/flotilla/pkg/cmd"
 )
 
 func parse(t *testing.T, args ...string) *Options {
@@ -64,5 +66,14 @@ func TestGatesHaveTheNamesAndDefaultsOfTheContract(t *testing.T) {
 func TestTheSchemeBuilds(t *testing.T) {
 	if _, err := Scheme(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheWorkloadManagerIsWhatRunsWorkloads(t *testing.T) { // OCM-19.6
+	for args, want := range map[string]bool{"*": true, "cloneset": true, "link": false, "link,unschedulable": false} {
+		chosen, _ := cmd.Choose(names(), parse(t, "--controllers="+args).Controllers)
+		if got := runsWorkloads(chosen); got != want {
+			t.Errorf("--controllers=%s: %v", args, got)
+		}
 	}
 }

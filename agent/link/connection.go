@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -19,11 +20,14 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/connrotation"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
+	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1alpha1 "open-cluster-management.io/api/cluster/v1alpha1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/flotilla-project/flotilla/agent/link/addon"
 	"github.com/flotilla-project/flotilla/agent/link/reach"
 )
 
@@ -34,8 +38,8 @@ const userAgent = "flotilla-agent (work-agent)"
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, authorizationv1.AddToScheme, certificatesv1.AddToScheme, coordinationv1.AddToScheme, eventsv1.AddToScheme,
-		clusterv1.Install, clusterv1alpha1.Install, workv1.Install,
+		corev1.AddToScheme, authenticationv1.AddToScheme, authorizationv1.AddToScheme, certificatesv1.AddToScheme, coordinationv1.AddToScheme, eventsv1.AddToScheme,
+		clusterv1.Install, clusterv1alpha1.Install, workv1.Install, addonv1alpha1.Install, addonv1beta1.Install,
 	} {
 		utilruntime.Must(add(s))
 	}
@@ -53,6 +57,9 @@ func hubMapper() meta.RESTMapper {
 		coordinationv1.SchemeGroupVersion.WithKind("Lease"):                     meta.RESTScopeNamespace,
 		eventsv1.SchemeGroupVersion.WithKind("Event"):                           meta.RESTScopeNamespace,
 		schema.GroupVersion(workv1.GroupVersion).WithKind("ManifestWork"):       meta.RESTScopeNamespace,
+		corev1.SchemeGroupVersion.WithKind("ServiceAccount"):                    meta.RESTScopeNamespace,
+		addon.Kinds[0]: meta.RESTScopeNamespace,
+		addon.Kinds[1]: meta.RESTScopeNamespace,
 	} {
 		m.Add(kind, scope)
 		m.Add(kind.GroupVersion().WithKind(kind.Kind+"List"), scope) // a cache of one namespace asks whether lists are namespaced

@@ -54,6 +54,7 @@ type Options struct {
 	RawFeedbackJSON           bool // feature gate RawFeedbackJsonString; the app sets it
 	WithoutClaims             bool // feature gate ClusterClaim is off; the app sets it
 	ClusterProperties         bool // feature gate ClusterProperty; the app sets it
+	Workloads                 bool // workload controllers run in this process; the app sets it
 	WorkConcurrency           int
 	HubQPS                    float32
 	HubBurst                  int

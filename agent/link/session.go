@@ -37,8 +37,12 @@ type session struct {
 	conn   *connection
 	seen   cache.Cache // own ManagedCluster and own works
 
-	beats    chan heartbeat.Beat
-	accepted *bell
+	past *history.Keeper
+	wake atomic.Pointer[func()] // tells works that the verdict on the hub's history changed
+
+	beats          chan heartbeat.Beat
+	accepted       *bell
+	acceptedAddOns *bell
 
 	began   time.Time
 	renewed atomic.Pointer[time.Time] // start of the last renewal of the lease that succeeded
@@ -62,13 +66,14 @@ func (l *Link) session(ctx context.Context, credentials register.Credentials) er
 	l.serve(hub, holder)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{link: l, began: time.Now(), holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell()}
+	s := &session{link: l, began: time.Now(), holder: holder, hub: hub, beats: make(chan heartbeat.Beat, 1), accepted: newBell(), acceptedAddOns: newBell()}
 	if s.conn, err = connect(ctx, hub.Config(l.options.HubKubeconfigDir), l.scheme, l.options); err != nil {
 		return err
 	}
 	if s.seen, err = s.newCache(); err != nil {
 		return err
 	}
+	s.past = s.newPast()
 	logf.FromContext(ctx).Info("Connecting to the hub", "cluster", s.holder.Cluster, "server", hub.Server)
 	return s.run(ctx)
 }
@@ -111,6 +116,7 @@ func (s *session) run(ctx context.Context) error {
 		cluster.Keep(ctx, s.conn.hub)
 	})
 	group.Go(func() error { return s.works(ctx, o) })
+	group.Go(func() error { return s.addons(ctx) })
 	return group.Wait()
 }
 
@@ -158,6 +164,7 @@ func (s *session) watchCluster(ctx context.Context) error {
 		if beat.Accepted {
 			s.welcome.Store(true)
 			s.accepted.ring()
+			s.acceptedAddOns.ring()
 		}
 		s.link.local.inventory.ring()
 	}
@@ -227,19 +234,29 @@ func (s *session) works(ctx context.Context, o Options) error {
 		return nil
 	case <-s.accepted.rings():
 	}
-	past := &history.Keeper{
-		Hub: s.conn.hub, Cluster: s.holder.Cluster,
-		Memory: history.Store{Local: s.link.local.client, Namespace: o.AgentNamespace, Hash: work.HubHash(s.hub.Server)},
-	}
 	agent, err := work.New(work.Deps{
 		Hub: s.conn.hub, Works: s.seen, Online: s.conn.gate.Open, Cluster: s.holder.Cluster, HubServer: s.hub.Server,
 		Local: s.link.local.client, Records: s.link.local.cache, LocalConfig: s.link.local.config,
-		History: past, Fence: s.link.fence,
+		History: s.past, Fence: s.link.fence,
 	}, o.workOptions())
 	if err != nil {
 		return err
 	}
-	past.Changed = func() { agent.Wake(ctx) }
-	s.link.fence.OnReturn(func() { agent.Wake(ctx) })
+	wake := func() { agent.Wake(ctx) }
+	s.wake.Store(&wake)
+	s.link.fence.OnReturn(wake)
 	return agent.Run(ctx)
+}
+
+// newPast remembers the hub's history, for works and add-ons.
+func (s *session) newPast() *history.Keeper {
+	return &history.Keeper{
+		Hub: s.conn.hub, Cluster: s.holder.Cluster,
+		Memory: history.Store{Local: s.link.local.client, Namespace: s.link.options.AgentNamespace, Hash: work.HubHash(s.hub.Server)},
+		Changed: func() {
+			if wake := s.wake.Load(); wake != nil {
+				(*wake)()
+			}
+		},
+	}
 }

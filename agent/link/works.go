@@ -28,7 +28,7 @@ func (l *Link) workSession(ctx context.Context) error {
 	defer cancel()
 	s := &session{
 		link: l, began: time.Now(), holder: register.Identity{Cluster: l.options.ClusterName}, hub: source.Hub,
-		beats: make(chan heartbeat.Beat, 1), accepted: newBell(),
+		beats: make(chan heartbeat.Beat, 1), accepted: newBell(), acceptedAddOns: newBell(),
 	}
 	if s.conn, err = connect(ctx, source.Config, l.scheme, l.options); err != nil {
 		return err
@@ -36,6 +36,7 @@ func (l *Link) workSession(ctx context.Context) error {
 	if s.seen, err = s.newCache(); err != nil {
 		return err
 	}
+	s.past = s.newPast()
 	logf.FromContext(ctx).Info("Carrying out works only", "cluster", s.holder.Cluster, "server", s.hub.Server)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.seen.Start(ctx) })
