@@ -14,6 +14,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
 	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
+	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
 	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
 	"github.com/flotilla-project/flotilla/agent/link"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
@@ -36,6 +37,7 @@ var controllers = []struct {
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 		})
 	}},
+	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
 }
@@ -111,6 +113,9 @@ func Run(ctx context.Context, o *Options) error {
 		if err := c.register(m, cfg, o); err != nil {
 			return fmt.Errorf("register controller %s: %w", c.name, err)
 		}
+	}
+	if err := serveWebhooks(m, o); err != nil {
+		return fmt.Errorf("serve webhooks: %w", err)
 	}
 	if err := serveWebhooks(m, o); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)

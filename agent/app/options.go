@@ -2,8 +2,10 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -48,6 +50,8 @@ type Options struct {
 	Manager manager.Options
 	// Link is what the agent needs to know of its hub.
 	Link link.Options
+	// Webhooks that are served.
+	Webhooks WebhookOptions
 
 	gates featuregate.MutableFeatureGate
 }
@@ -60,6 +64,7 @@ func NewOptions() (*Options, error) {
 		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off, RawFeedbackJSON: off,
 		ClusterClaim: {Default: true, PreRelease: featuregate.Beta}, ClusterProperty: off, MultipleHubs: off,
 	})
+	err = errors.Join(err, gates.Add(webhookGates()))
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()
 	hub.ClusterName = os.Getenv("SPOKE_CLUSTER_NAME")
@@ -67,6 +72,7 @@ func NewOptions() (*Options, error) {
 		Controllers:     []string{"*"},
 		CloneSetWorkers: 3,
 		Link:            hub,
+		Webhooks:        newWebhookOptions(),
 		gates:           gates,
 		Manager: manager.Options{
 			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-agent",
@@ -85,12 +91,13 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	o.gates.AddFlag(flags)
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)
+	o.Webhooks.bind(flags)
 }
 
 // Validate lists everything that is wrong.
 func (o *Options) Validate() []error {
 	_, problems := cmd.Choose(names(), o.Controllers)
-	problems = append(problems, o.Manager.Validate()...)
+	problems = slices.Concat(problems, o.Manager.Validate(), o.Webhooks.validate())
 	if len(o.Link.BootstrapKubeconfigs) > 0 && !o.gates.Enabled(MultipleHubs) {
 		problems = append(problems, fmt.Errorf("--bootstrap-kubeconfigs: several hubs need --feature-gates=%s=true", MultipleHubs))
 	}

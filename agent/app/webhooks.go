@@ -1,0 +1,86 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/spf13/pflag"
+	"k8s.io/component-base/featuregate"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/flotilla-project/flotilla/agent/webhooks"
+	"github.com/flotilla-project/flotilla/pkg/webhook"
+)
+
+// Gates of webhooks, with the names and defaults of WL-0.3.
+const (
+	// PodWebhook changes pods at their creation (WL-0.9).
+	PodWebhook featuregate.Feature = "PodWebhook"
+	// KruisePodReadinessGate has the pods of everybody wait for KruisePodReady (WL-4.8).
+	KruisePodReadinessGate featuregate.Feature = "KruisePodReadinessGate"
+	// TemplateNoDefaults leaves templates of pods and claims as they were written (WL-0.9).
+	TemplateNoDefaults featuregate.Feature = "TemplateNoDefaults"
+	// ResourcesDeletionProtection refuses to delete what carries the label for it (NP-9).
+	ResourcesDeletionProtection featuregate.Feature = "ResourcesDeletionProtection"
+)
+
+func webhookGates() map[featuregate.Feature]featuregate.FeatureSpec {
+	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
+	return map[featuregate.Feature]featuregate.FeatureSpec{
+		PodWebhook: {Default: true, PreRelease: featuregate.Beta}, KruisePodReadinessGate: off, TemplateNoDefaults: off,
+		ResourcesDeletionProtection: {Default: false, PreRelease: featuregate.Beta},
+	}
+}
+
+// WebhookOptions are the flags of the agent's webhooks.
+type WebhookOptions struct {
+	// Server is where they are served.
+	Server webhook.Options
+
+	port string // what the environment says
+}
+
+// newWebhookOptions takes its defaults from the environment that installations of OpenKruise set. // NP-11.3
+func newWebhookOptions() WebhookOptions {
+	namespace := cmp.Or(os.Getenv("POD_NAMESPACE"), "open-cluster-management-agent")
+	o := WebhookOptions{port: os.Getenv("WEBHOOK_PORT")}
+	o.Server.Host = os.Getenv("WEBHOOK_HOST")
+	o.Server.Service = namespace + "/" + cmp.Or(os.Getenv("SERVICE_NAME"), "kruise-webhook-service")
+	if name := os.Getenv("SECRET_NAME"); name != "" {
+		o.Server.Secret = namespace + "/" + name
+	}
+	if o.Server.Host != "" && o.port == "" {
+		o.port = "9876" // NP-8 (WH-13)
+	}
+	if port, err := strconv.Atoi(o.port); err == nil {
+		o.Server.Port = port
+	}
+	return o
+}
+
+func (o *WebhookOptions) bind(flags *pflag.FlagSet) { o.Server.Bind(flags) }
+
+func (o *WebhookOptions) validate() []error {
+	problems := o.Server.Validate()
+	if _, err := strconv.Atoi(o.port); o.port != "" && err != nil {
+		problems = append(problems, fmt.Errorf("environment variable WEBHOOK_PORT=%s must be a number", o.port))
+	}
+	return problems
+}
+
+// serveWebhooks serves them if a port was asked for.
+func serveWebhooks(m ctrl.Manager, o *Options) error {
+	if !o.Webhooks.Server.Enabled() {
+		return nil
+	}
+	pods := o.gates.Enabled(PodWebhook)
+	return webhooks.Register(m, webhooks.Options{
+		Server:           o.Webhooks.Server,
+		TemplateDefaults: !o.gates.Enabled(TemplateNoDefaults),
+		Pods:             pods,
+		AllPods:          pods && o.gates.Enabled(KruisePodReadinessGate), // NP-10 (FG-1)
+		Protection:       o.gates.Enabled(ResourcesDeletionProtection),
+	})
+}
