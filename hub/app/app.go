@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1alpha1 "open-cluster-management.io/api/cluster/v1alpha1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon"
 	"github.com/flotilla-project/flotilla/hub/controllers/clusterset"
 	"github.com/flotilla-project/flotilla/hub/controllers/federateddeployment"
 	"github.com/flotilla-project/flotilla/hub/controllers/health"
@@ -62,6 +64,12 @@ var controllers = []struct {
 		}
 		return workttl.Register(m, workttl.Options{})
 	}},
+	{addon.Name, func(m ctrl.Manager, o *Options) error {
+		if !o.gates.Enabled(AddonManagement) {
+			return nil
+		}
+		return addon.Register(m, addon.Options{})
+	}},
 	{"federateddeployment", func(m ctrl.Manager, o *Options) error {
 		return federateddeployment.Register(m, federateddeployment.Options{References: o.gates.Enabled(PropagateReferences)})
 	}},
@@ -79,7 +87,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the hub reads or writes.
 func Scheme() (*runtime.Scheme, error) {
-	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, appsv1alpha1.AddToScheme)
+	return manager.Scheme(clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, addonv1alpha1.Install, appsv1alpha1.AddToScheme)
 }
 
 // watched narrows the cache: a hub may share its API server with a cluster that has leases and roles by the thousand.

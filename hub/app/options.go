@@ -33,6 +33,9 @@ const ManifestWorkReplicaSet featuregate.Feature = "ManifestWorkReplicaSet"
 // CleanUpCompletedManifestWork deletes completed works whose time to live is over (OCM-13.4).
 const CleanUpCompletedManifestWork featuregate.Feature = "CleanUpCompletedManifestWork"
 
+// AddonManagement serves add-ons (OCM-19).
+const AddonManagement featuregate.Feature = "AddonManagement"
+
 // Options are the flags of the hub.
 type Options struct {
 	// Kubeconfig of the hub cluster; empty is the pod's service account, or what kubectl uses.
@@ -60,6 +63,7 @@ func NewOptions() (*Options, error) {
 		PropagateReferences:          {Default: false, PreRelease: featuregate.Alpha},
 		ManifestWorkReplicaSet:       {Default: true, PreRelease: featuregate.Beta},
 		CleanUpCompletedManifestWork: {Default: false, PreRelease: featuregate.Alpha},
+		AddonManagement:              {Default: true, PreRelease: featuregate.Beta},
 	})
 	return &Options{
 		Controllers: []string{"*"},

@@ -1,0 +1,78 @@
+// Package addon serves OCM's add-ons on the hub (OCM-19). It owns nothing itself: offer installs and configures, standing
+// says how an installation is, label tells Placements of it, catalog knows what everything is called.
+//
+// Each part runs only where the kinds it needs are served, so that a hub without them starts all the same.
+package addon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
+	workv1 "open-cluster-management.io/api/work/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/catalog"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/label"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/offer"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/standing"
+)
+
+// Name of the controllers, all together.
+const Name = "addon"
+
+// Options are what add-ons depend on.
+type Options struct {
+	// Clock is now; nil is the real one.
+	Clock clock.PassiveClock
+}
+
+// Register adds the controllers to the manager.
+func Register(m ctrl.Manager, o Options) error {
+	is := serving{m.GetRESTMapper(), nil}
+	addons := is.served(catalog.GroupVersion.WithKind("ManagedClusterAddOn")) && is.served(catalog.GroupVersion.WithKind("ClusterManagementAddOn"))
+	clusters := is.served(schema.GroupVersion{Group: clusterv1.GroupName, Version: "v1"}.WithKind("ManagedCluster"))
+	placements := is.served(schema.GroupVersion{Group: clusterv1beta1.GroupName, Version: "v1beta1"}.WithKind("Placement"))
+	works := is.served(schema.GroupVersion{Group: workv1.GroupName, Version: "v1"}.WithKind("ManifestWork"))
+	var configs []config.Kind
+	for _, kind := range []config.Kind{config.Templates, config.DeploymentConfigs} {
+		if is.served(offer.ConfigKinds[kind]) {
+			configs = append(configs, kind)
+		}
+	}
+	if is.err != nil {
+		return is.err
+	}
+	if !addons || !clusters {
+		m.GetLogger().Info("add-ons are not served: their kinds, or ManagedClusters, are not")
+		return nil
+	}
+	if err := catalog.Index(context.Background(), m.GetFieldIndexer()); err != nil {
+		return err
+	}
+	return errors.Join(
+		offer.Register(m, offer.Options{Clock: o.Clock, Placements: placements, Configs: configs}),
+		standing.Register(m, standing.Options{Works: works}),
+		label.Register(m),
+	)
+}
+
+// serving asks the API server what it serves, and keeps the first failure.
+type serving struct {
+	mapper meta.RESTMapper
+	err    error
+}
+
+func (s *serving) served(kind schema.GroupVersionKind) bool {
+	_, err := s.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil && !meta.IsNoMatchError(err) && s.err == nil {
+		s.err = fmt.Errorf("ask for %s: %w", kind.Kind, err)
+	}
+	return err == nil
+}
