@@ -13,7 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
-	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
+	"github.com/flotilla-project/flotilla/agent/controllers/daemonset"
 	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
 	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
 	"github.com/flotilla-project/flotilla/agent/link"
@@ -37,7 +37,9 @@ var controllers = []struct {
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 		})
 	}},
-	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
+	{"daemonset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler})
+	}},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
 }
@@ -96,6 +98,9 @@ func Run(ctx context.Context, o *Options) error {
 	if _, set := o.Manager.Workers["CloneSet.apps.kruise.io"]; !set {
 		o.Manager.Workers["CloneSet.apps.kruise.io"] = o.CloneSetWorkers
 	}
+	if _, set := o.Manager.Workers["DaemonSet.apps.kruise.io"]; !set {
+		o.Manager.Workers["DaemonSet.apps.kruise.io"] = o.DaemonSetWorkers
+	}
 	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-agent", o.Manager)
 	if err != nil {
 		return err
@@ -113,9 +118,6 @@ func Run(ctx context.Context, o *Options) error {
 		if err := c.register(m, cfg, o); err != nil {
 			return fmt.Errorf("register controller %s: %w", c.name, err)
 		}
-	}
-	if err := serveWebhooks(m, o); err != nil {
-		return fmt.Errorf("serve webhooks: %w", err)
 	}
 	if err := serveWebhooks(m, o); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)

@@ -46,6 +46,10 @@ type Options struct {
 	CloneSetWorkers int
 	// ExcludePreparingDelete leaves pods that wait for their preDelete hook out of what a CloneSet has (WL-1.8).
 	ExcludePreparingDelete bool
+	// DaemonSetWorkers is the number of DaemonSets reconciled at a time (WL-0.8).
+	DaemonSetWorkers int
+	// AssignPodsByScheduler pins pods of DaemonSets for the scheduler; otherwise they are bound at creation (WL-3.6).
+	AssignPodsByScheduler bool
 	// Manager is what hub and agent share.
 	Manager manager.Options
 	// Link is what the agent needs to know of its hub.
@@ -69,11 +73,13 @@ func NewOptions() (*Options, error) {
 	hub := link.Defaults()
 	hub.ClusterName = os.Getenv("SPOKE_CLUSTER_NAME")
 	return &Options{
-		Controllers:     []string{"*"},
-		CloneSetWorkers: 3,
-		Link:            hub,
-		Webhooks:        newWebhookOptions(),
-		gates:           gates,
+		Controllers:           []string{"*"},
+		CloneSetWorkers:       3,
+		DaemonSetWorkers:      3,
+		AssignPodsByScheduler: true,
+		Link:                  hub,
+		Webhooks:              newWebhookOptions(),
+		gates:                 gates,
 		Manager: manager.Options{
 			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-agent",
 			QPS: 100, Burst: 200, CacheSyncTimeout: 2 * time.Minute,
@@ -88,6 +94,9 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	flags.IntVar(&o.CloneSetWorkers, "cloneset-workers", o.CloneSetWorkers, "CloneSets reconciled at a time; --workers=CloneSet.apps.kruise.io=N wins")
 	flags.BoolVar(&o.ExcludePreparingDelete, "cloneset-scaling-exclude-preparing-delete", o.ExcludePreparingDelete,
 		"leave pods that wait for their preDelete hook out when CloneSets scale")
+	flags.IntVar(&o.DaemonSetWorkers, "daemonset-workers", o.DaemonSetWorkers, "DaemonSets reconciled at a time; --workers=DaemonSet.apps.kruise.io=N wins")
+	flags.BoolVar(&o.AssignPodsByScheduler, "assign-pods-by-scheduler", o.AssignPodsByScheduler,
+		"let the scheduler put pods of DaemonSets on their nodes; otherwise they are bound at creation")
 	o.gates.AddFlag(flags)
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)
@@ -106,6 +115,9 @@ func (o *Options) Validate() []error {
 	}
 	if o.CloneSetWorkers < 1 {
 		problems = append(problems, fmt.Errorf("--cloneset-workers=%d must be at least 1", o.CloneSetWorkers))
+	}
+	if o.DaemonSetWorkers < 1 {
+		problems = append(problems, fmt.Errorf("--daemonset-workers=%d must be at least 1", o.DaemonSetWorkers))
 	}
 	return problems
 }
