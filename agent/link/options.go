@@ -98,7 +98,7 @@ func (o *Options) Bind(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.ReservedClaimSuffixes, "reserved-cluster-claim-suffixes", o.ReservedClaimSuffixes, "suffixes of claim names that are reported beyond that limit")
 	f.DurationVar(&o.StatusSyncInterval, "status-sync-interval", o.StatusSyncInterval, "how often the status of applied objects is looked at")
 	f.DurationVar(&o.EvictionGrace, "appliedmanifestwork-eviction-grace-period", o.EvictionGrace, "how long what was applied outlives a work that is not on the hub any more; 100 years and more is for ever")
-	f.IntVar(&o.MassRemovalShare, "mass-removal-share", o.MassRemovalShare, "how many percent of the works may leave the hub within 5 minutes before their removal waits for a confirmation; 100 is any")
+	f.IntVar(&o.MassRemovalShare, "mass-removal-share", o.MassRemovalShare, "how many percent of the works may vanish from the hub within 5 minutes before their removal waits for a confirmation; a fifth more may be deleted; 100 is any")
 	f.DurationVar(&o.ResyncInterval, "resync-interval", o.ResyncInterval, "shortest time between two rounds of applying a work that does not change; the longest is half as long again")
 	f.Int32Var(&o.MaxJSONRawLength, "max-json-raw-length", o.MaxJSONRawLength, "longest JSON value fed back, in bytes")
 	f.IntVar(&o.MaxFeedbackWatch, "max-feedback-watch", o.MaxFeedbackWatch, "how many kinds are watched for feedback; further ones are polled")

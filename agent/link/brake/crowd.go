@@ -5,6 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	workv1 "open-cluster-management.io/api/work/v1"
+
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 )
 
@@ -14,54 +17,92 @@ const (
 	ConfirmMass = appsv1alpha1.AnnotationConfirmMassRemoval
 	// Window is how close together departures must be to count as one.
 	Window = 5 * time.Minute
-	// fewest departures are never too many, however small the whole.
-	fewest = 2
+	// fewest departures are never too many, however small the whole: of works that vanished without a word, which no
+	// hub in order does, and of works that were deleted as it should be, which people and their tests do all day.
+	fewest, fewestDeleted = 2, 5
 )
 
 // Departure is one work on its way out: deleted on the hub, or vanished from it.
 type Departure struct {
 	Name string
-	At   time.Time
+	// Born is when the work was made, At when it left.
+	Born, At time.Time
+	// Vanished without a word: no deletionTimestamp was ever seen.
+	Vanished bool
 }
 
 // Crowd is how many works left together, of how many. The zero value is a work that left alone.
 type Crowd struct{ Count, Total int }
 
-// Limit is how many of total works may leave within one Window. A share of 100 percent or more is no limit.
-func Limit(total, share int) int {
-	if share >= 100 {
+// Limit is how many of total works may leave within one Window. A share of 100 percent or more is no limit. Works that
+// were deleted may be a fifth more than those that vanished.
+func Limit(total, share int, vanished bool) int {
+	switch {
+	case share >= 100:
 		return total
+	case vanished:
+		return max(fewest, total*share/100)
+	default:
+		return max(fewestDeleted, total*min(100, share*6/5)/100)
 	}
-	return max(fewest, total*share/100)
+}
+
+// Excused says that a work that was deleted counts for nobody, as far as it tells itself: somebody ordered just this, or
+// nothing is lost, or it had finished and was to go then.
+func Excused(work *workv1.ManifestWork) bool {
+	option := work.Spec.DeleteOption
+	switch {
+	case Confirmed(work.Name, work):
+		return true
+	case option == nil:
+		return false
+	case option.PropagationPolicy == workv1.DeletePropagationPolicyTypeOrphan:
+		return true
+	default: // OCM-13.4
+		return option.TTLSecondsAfterFinished != nil && meta.IsStatusConditionTrue(work.Status.Conditions, workv1.WorkComplete)
+	}
 }
 
 // Crowds finds the departures that come so close together, and in such number, that somebody must have slipped. Each
-// of them is told the size of the largest crowd around it.
+// of them is told the size of the largest crowd around it. Those that vanished are counted by themselves as well,
+// because fewer of them are too many.
 func Crowds(total int, departures []Departure, share int) map[string]Crowd {
 	all := slices.SortedFunc(slices.Values(departures), func(a, b Departure) int { return a.At.Compare(b.At) })
-	limit, out := Limit(total, share), map[string]Crowd{}
-	first, begin, end, largest := 0, 0, 0, 0 // of the window, and of the crowded windows that overlap
-	tell := func() {
-		for _, d := range all[begin:end] {
-			out[d.Name] = Crowd{Count: largest, Total: total}
+	vanished := slices.DeleteFunc(slices.Clone(all), func(d Departure) bool { return !d.Vanished })
+	out := map[string]Crowd{}
+	for _, c := range []struct {
+		departures []Departure
+		limit      int
+	}{{vanished, Limit(total, share, true)}, {all, Limit(total, share, false)}} {
+		for i := range c.departures {
+			tell(out, together(c.departures[i:]), c.limit, total)
 		}
 	}
-	for last := range all {
-		for all[last].At.Sub(all[first].At) > Window {
-			first++
-		}
-		count := last + 1 - first
-		if count <= limit {
-			continue
-		}
-		if first >= end {
-			tell()
-			begin, largest = first, 0
-		}
-		end, largest = last+1, max(largest, count)
-	}
-	tell()
 	return out
+}
+
+// together are those that left within one Window of the first and were there when that one left: what is made and deleted
+// in turn never was much at a time.
+func together(departures []Departure) (crowd []Departure) {
+	first := departures[0]
+	for _, d := range departures {
+		if d.At.Sub(first.At) > Window {
+			break
+		}
+		if !d.Born.After(first.At) {
+			crowd = append(crowd, d)
+		}
+	}
+	return crowd
+}
+
+func tell(out map[string]Crowd, crowd []Departure, limit, total int) {
+	if len(crowd) <= limit {
+		return
+	}
+	for _, d := range crowd {
+		out[d.Name] = Crowd{Count: max(out[d.Name].Count, len(crowd)), Total: total}
+	}
 }
 
 func crowded(f Facts) string {

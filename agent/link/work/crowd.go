@@ -27,8 +27,8 @@ const (
 // hold what is ordered now.
 type crowd struct {
 	mu      sync.Mutex
-	gone    map[string]time.Time // by name of the record: when its work was deleted or vanished
-	seen    map[string]bool      // records whose work was on the hub at some time
+	gone    map[string]brake.Departure // by name of the record
+	seen    map[string]bool            // records whose work was on the hub at some time
 	at      time.Time
 	largest map[string]brake.Crowd
 	told    int
@@ -45,13 +45,22 @@ func (c *crowd) see(listed map[string]bool) {
 }
 
 // depart notes that the objects of a record are about to be removed.
-func (c *crowd) depart(record string, at time.Time) {
+func (c *crowd) depart(d brake.Departure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone == nil {
-		c.gone = map[string]time.Time{}
+		c.gone = map[string]brake.Departure{}
 	}
-	c.gone[record] = at
+	c.gone[d.Name] = d
+}
+
+// departed is the departure of a work whose deletion was seen; vanished that of one of which only the record is left.
+func departed(record string, work *workv1.ManifestWork) brake.Departure {
+	return brake.Departure{Name: record, Born: work.CreationTimestamp.Time, At: work.DeletionTimestamp.Time}
+}
+
+func vanished(record *workv1.AppliedManifestWork) brake.Departure {
+	return brake.Departure{Name: record.Name, Born: record.CreationTimestamp.Time, At: record.Status.EvictionStartTime.Time, Vanished: true}
 }
 
 // crowdOf tells in what crowd the work of a record left.
@@ -69,22 +78,24 @@ func (a *Agent) crowdOf(ctx context.Context, record string) (brake.Crowd, error)
 	if err != nil {
 		return brake.Crowd{}, err
 	}
-	for name, at := range c.gone {
-		if time.Since(at) > brake.Window {
+	for name, d := range c.gone {
+		if time.Since(d.At) > brake.Window {
 			delete(c.gone, name)
 			continue
 		}
-		all[name], departures[name] = true, at
+		all[name] = true
+		if _, again := departures[name]; !again {
+			departures[name] = d
+		}
 	}
 	c.largest, c.at = c.count(len(all), departures, a.options.MassRemovalShare), time.Now()
 	return c.largest[record], nil
 }
 
 // count takes what left before our eyes by itself, and what was never there together with it.
-func (c *crowd) count(total int, departures map[string]time.Time, share int) map[string]brake.Crowd {
+func (c *crowd) count(total int, departures map[string]brake.Departure, share int) map[string]brake.Crowd {
 	var before, all []brake.Departure
-	for name, at := range departures {
-		d := brake.Departure{Name: name, At: at}
+	for name, d := range departures {
 		if all = append(all, d); c.seen[name] {
 			before = append(before, d)
 		}
@@ -95,9 +106,9 @@ func (c *crowd) count(total int, departures map[string]time.Time, share int) map
 	return out
 }
 
-// departures lists what there is and what is on its way out, by name of the record. The work that a record is of may
-// be deleted, or not listed, which is when its eviction began.
-func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving map[string]time.Time, err error) {
+// departures lists what there is and what is on its way out without anybody having ordered just that, by name of the
+// record. The work that a record is of may be deleted, or not listed, which is when its eviction began.
+func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving map[string]brake.Departure, err error) {
 	var works workv1.ManifestWorkList
 	if err := a.deps.Works.List(ctx, &works, client.InNamespace(a.deps.Cluster), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, nil, fmt.Errorf("list works: %w", err)
@@ -106,13 +117,13 @@ func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving ma
 	if err := a.deps.Records.List(ctx, &records, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, nil, fmt.Errorf("list AppliedManifestWorks: %w", err)
 	}
-	all, leaving = map[string]bool{}, map[string]time.Time{}
+	all, leaving = map[string]bool{}, map[string]brake.Departure{}
 	for i := range works.Items {
 		w := &works.Items[i]
 		name := a.records.name(w.Name)
 		all[name], a.crowd.seen[name] = true, true
-		if !w.DeletionTimestamp.IsZero() && slices.Contains(w.Finalizers, workv1.ManifestWorkFinalizer) {
-			leaving[name] = w.DeletionTimestamp.Time
+		if !w.DeletionTimestamp.IsZero() && slices.Contains(w.Finalizers, workv1.ManifestWorkFinalizer) && !brake.Excused(w) {
+			leaving[name] = departed(name, w)
 		}
 	}
 	for i := range records.Items {
@@ -121,8 +132,10 @@ func (a *Agent) departures(ctx context.Context) (all map[string]bool, leaving ma
 			continue
 		}
 		all[r.Name] = true
-		if began := r.Status.EvictionStartTime; began != nil && len(r.Status.AppliedResources) > 0 {
-			leaving[r.Name] = began.Time
+		if brake.Confirmed(r.Spec.ManifestWorkName, r) {
+			delete(leaving, r.Name)
+		} else if began := r.Status.EvictionStartTime; began != nil && len(r.Status.AppliedResources) > 0 {
+			leaving[r.Name] = vanished(r)
 		}
 	}
 	return all, leaving, nil

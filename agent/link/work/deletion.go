@@ -40,8 +40,8 @@ func (a *Agent) removeWork(ctx context.Context, work *workv1.ManifestWork, s *st
 			return verdict.After, errors.Join(err, a.hold(ctx, work, record, verdict, s))
 		}
 	}
-	if record != nil {
-		a.crowd.depart(record.Name, work.DeletionTimestamp.Time)
+	if record != nil && !brake.Excused(work) && !brake.Confirmed(work.Name, record) {
+		a.crowd.depart(departed(record.Name, work))
 	}
 	after, err := a.takeDown(ctx, work, record, s)
 	if apierrors.IsConflict(err) {

@@ -222,7 +222,9 @@ func (k *keeper) surelyGone(ctx context.Context, record *workv1.AppliedManifestW
 // evict deletes the record that was looked at. Its finalizer takes the objects with it. OCM-15.6
 func (k *keeper) evict(ctx context.Context, record *workv1.AppliedManifestWork, objects int) (time.Duration, error) {
 	a := k.agent
-	a.crowd.depart(record.Name, record.Status.EvictionStartTime.Time)
+	if !brake.Confirmed(record.Spec.ManifestWorkName, record) {
+		a.crowd.depart(vanished(record))
+	}
 	seen := client.Preconditions{UID: &record.UID, ResourceVersion: &record.ResourceVersion}
 	if err := a.deps.Local.Delete(ctx, record, seen); client.IgnoreNotFound(err) != nil {
 		return 0, fmt.Errorf("evict AppliedManifestWork: %w", err)

@@ -2,6 +2,7 @@ package work
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -106,7 +107,7 @@ func TestWorksDeletedTogetherAreHeldUntilEachIsConfirmed(t *testing.T) { // OCM-
 	b := newBench(t, newWork())
 	b.answers = []brake.Answer{brake.Alive}
 	b.ownRecord(t, nil)
-	for _, name := range []string{"w1", "w2", "web"} {
+	for _, name := range []string{"w1", "w2", "w3", "w4", "w5", "web"} {
 		other := newWork()
 		other.Name, other.UID = name, types.UID(name)
 		if err := b.hub.Create(t.Context(), other); client.IgnoreAlreadyExists(err) != nil {
@@ -125,7 +126,7 @@ func TestWorksDeletedTogetherAreHeldUntilEachIsConfirmed(t *testing.T) { // OCM-
 		t.Fatalf("there %v, %+v", b.there(t), c)
 	}
 	b.crowd = crowd{} // a restart
-	for _, name := range []string{"w1", "w2"} {
+	for _, name := range []string{"w1", "w2", "w3", "w4", "w5"} {
 		if err := b.hub.Patch(t.Context(), &workv1.ManifestWork{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: name}},
 			client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))); err != nil {
 			t.Fatal(err)
@@ -152,12 +153,62 @@ func TestWorksDeletedTogetherAreHeldUntilEachIsConfirmed(t *testing.T) { // OCM-
 	}
 }
 
+func TestWorksThatAreConfirmedAreNotCounted(t *testing.T) {
+	b := newBench(t, newWork())
+	b.answers = []brake.Answer{brake.Alive}
+	b.ownRecord(t, nil)
+	for i := range 8 { // an owner was deleted
+		other := newWork()
+		other.Name, other.UID = fmt.Sprint("w", i), types.UID(fmt.Sprint("w", i))
+		other.Annotations = map[string]string{brake.Confirm: other.Name}
+		if err := b.hub.Create(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.hub.Delete(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.hub.Delete(t.Context(), b.workThere(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		b.rounds(t, 1)
+		b.age()
+		b.crowd.at = time.Time{}
+	}
+	if b.there(t) {
+		t.Error("held for works that somebody ordered away")
+	}
+}
+
+func TestWorksThatComeAndGoInTurnAreNeverACrowd(t *testing.T) {
+	b := newBench(t, newWork())
+	b.answers = []brake.Answer{brake.Alive}
+	b.ownRecord(t, nil)
+	now := time.Now()
+	for i := range 20 {
+		at := now.Add(time.Duration(i-20) * time.Second)
+		b.crowd.depart(brake.Departure{Name: fmt.Sprint("w", i), Born: at.Add(-time.Millisecond), At: at})
+	}
+	if err := b.hub.Delete(t.Context(), b.workThere(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		b.rounds(t, 1)
+		b.age()
+		b.crowd.at = time.Time{}
+	}
+	if b.there(t) {
+		t.Error("held for works that were never there together")
+	}
+}
+
 func TestWhatWasNeverThereHoldsNothingThatIsOrderedNow(t *testing.T) {
 	c := &crowd{}
 	c.see(map[string]bool{"mine": true})
-	departures := map[string]time.Time{"mine": noon}
-	for _, name := range []string{"left1", "left2", "left3"} {
-		departures[name] = noon
+	departures := map[string]brake.Departure{}
+	for _, name := range []string{"mine", "left1", "left2", "left3"} {
+		departures[name] = brake.Departure{Name: name, At: noon, Vanished: true}
 	}
 	got := c.count(5, departures, 25)
 	if got["mine"].Count != 0 || got["left1"].Count != 4 {
