@@ -45,6 +45,7 @@ func stale(s *Subset)                     { s.Fresh = false }
 func whole(s *Subset)                     { s.Whole = true }
 func down(s *Subset)                      { s.Available, s.UpdatedAvailable = 0, 0 }
 func without(s *Subset)                   { s.Given, s.Available, s.UpdatedAvailable, s.Fresh = Given{}, 0, 0, false }
+func unheard(s *Subset)                   { s.Available, s.UpdatedAvailable, s.Fresh = 0, 0, false }
 
 // canary goes to a quarter of west, then to all of it, then to the rest.
 func canary(options ...func(*Strategy)) Strategy {
@@ -268,6 +269,46 @@ var decisions = map[string]decision{
 	"a new subset gets what runs elsewhere": {
 		strategy: canary(), state: going(1), subsets: []Subset{subset("west", on("b", 3, 0)), subset("east"), subset("new", without)},
 		want: "b/3 a/0 a/0", phase: Progressing, wave: 1, recheck: 4 * time.Minute,
+	},
+	"also where the waves allow a part, for what is made with a partition has nothing to keep": {
+		strategy: Strategy{Waves: []Wave{{Percent: 25, Soak: time.Hour}}}, state: going(1), subsets: []Subset{subset("west", on("b", 3, 1)), subset("new", without)},
+		want: "b/3 a/0", phase: Progressing, wave: 1, recheck: 9 * time.Minute, says: "subset new has not reported on revision b",
+	},
+	"until its cluster has that": {
+		strategy: Strategy{Waves: []Wave{{Percent: 25, Soak: time.Hour}}}, state: going(1), subsets: []Subset{subset("west", on("b", 3, 1)), subset("new", unheard)},
+		want: "b/3 a/0", phase: Progressing, wave: 1, recheck: 9 * time.Minute,
+	},
+	"and then gets its part": {
+		strategy: Strategy{Waves: []Wave{{Percent: 25, Soak: time.Hour}}}, state: going(1), subsets: []Subset{subset("west", on("b", 3, 1)), subset("new")},
+		want: "b/3 b/3", phase: Progressing, wave: 1, recheck: 9 * time.Minute,
+	},
+	"or at once, where they allow the whole": {
+		strategy: Strategy{Waves: []Wave{{Percent: 100, Soak: time.Hour}}}, state: going(1), subsets: []Subset{subset("west", on("b", 0, 4)), subset("new", without)},
+		want: "b/0 b/0", phase: Progressing, wave: 1, recheck: 9 * time.Minute,
+	},
+	"a subset that is gone is waited for no more": {
+		strategy: canary(), state: going(1, failedOnes("gone")), subsets: []Subset{subset("west", on("b", 3, 1))},
+		want: "b/3", phase: Soaking, wave: 1, recheck: 10 * time.Minute,
+	},
+	"without waves, one that leaves lets no other begin": {
+		state: going(2, func(s *State) { s.Waves = 3 }), subsets: []Subset{subset("east", on("b", 0, 1)), subset("south")},
+		want: "b/0 a/0", phase: Progressing, wave: 1, recheck: 9 * time.Minute,
+	},
+	"nor one that comes": {
+		state: going(2, func(s *State) { s.Waves = 2 }), subsets: []Subset{subset("new", without), subset("west", on("b", 0, 4)), subset("east", on("b", 0, 1)), subset("south")},
+		want: "b/0 b/0 b/0 a/0", phase: Progressing, wave: 2, recheck: 9 * time.Minute,
+	},
+	"a template that changes while it goes back starts from what is there": {
+		strategy: canary(), state: going(2, phase(RollingBack)), update: "c", subsets: []Subset{subset("west", on("b", 0, 0)), subset("east", on("b", 2, 0))},
+		want: "c/3 b/2!", phase: Progressing, wave: 1, recheck: 5 * time.Minute,
+	},
+	"the stable template while it goes back ends it": {
+		strategy: canary(), state: going(2, phase(RollingBack)), update: "a", subsets: []Subset{subset("west", on("b", 0, 0)), subset("east")},
+		want: "a/0 a/0", phase: Progressing, wave: 3, says: "back to revision a, which ran before",
+	},
+	"a revision that was rolled back and is asked for again has all its time": {
+		strategy: canary(), state: State{Revision: "a", Stable: "a", Phase: Complete, Wave: 3}, subsets: []Subset{subset("west"), subset("east")},
+		want: "b/3 a/0", phase: Progressing, wave: 1, recheck: 5 * time.Minute,
 	},
 	"and after the update, what all have": {
 		strategy: canary(), state: State{Revision: "b", Stable: "b", Phase: Complete, Wave: 3}, subsets: []Subset{subset("west", on("b", 0, 4)), subset("new", without)},

@@ -30,7 +30,7 @@ func (w *world) check(in Input, plan Plan) {
 	if in.State.Phase == RolledBack && in.State.Revision == w.update && s.Phase != RolledBack {
 		w.fail("left RolledBack without another template")
 	}
-	if in.Strategy.Paused && in.State.Stable != "" && in.State.Revision == w.update && s.Wave != in.State.Wave {
+	if in.Strategy.Paused && in.State.Stable != "" && in.State.Revision == w.update && s.Wave > in.State.Wave {
 		w.fail("a paused update moved on")
 	}
 	if in.Strategy.Paused && s.Stable != "" && (s.Phase == Paused || s.Phase == Failed) {
@@ -281,6 +281,37 @@ func TestABrokenRevisionStopsInItsFirstWave(t *testing.T) {
 			if m.on(stable) != m.replicas && first > 0 {
 				w.fail("%s is not back on %s", m.name, stable)
 			}
+		}
+	}
+}
+
+// A subset that is added in the middle of an update has no more of it than the waves allow, pod by pod, and all of it in the
+// end.
+func TestASubsetThatJoinsKeepsToTheWaves(t *testing.T) {
+	for seed := range seeds(100) {
+		w := newWorld(t, seed, 2+int(seed%4))
+		w.trouble = 0
+		w.strategy = Strategy{Deadline: time.Hour, Waves: []Wave{{Percent: 1 + w.rand.Int32N(60), Soak: 4 * time.Minute}, {Percent: 70, Soak: time.Minute}}}
+		w.update = w.fresh()
+		w.settle()
+		w.template(w.fresh())
+		at := w.rand.IntN(12)
+		var new *member
+		for i := range 400 {
+			if i == at {
+				new = w.join()
+				new.whole = w.chance(20)
+			}
+			w.step()
+			if new == nil || w.state.Phase == Complete {
+				continue
+			}
+			if limit := allowance(w.input(), w.state.Wave, len(w.members)-1, new.replicas); new.on(w.update) > limit {
+				w.fail("%s has %d pods of the update, wave %d allows %d", new.name, new.on(w.update), w.state.Wave, limit)
+			}
+		}
+		if w.state.Phase != Complete || new.on(w.update) != new.replicas {
+			w.fail("%s has %d of %d: %s, %s", new.name, new.on(w.update), new.replicas, w.state.Phase, w.state.Message)
 		}
 	}
 }

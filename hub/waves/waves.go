@@ -198,12 +198,26 @@ func newRound(in Input, now time.Time) *round {
 	if in.State.Revision != in.Update {
 		r.state = State{Revision: in.Update, Stable: r.stable(), Phase: Progressing, Wave: 1, WaveStarted: wholeSecond(now)}
 	}
+	if len(in.Strategy.Waves) == 0 && in.State.Waves > int32(len(r.waves)) {
+		r.state.Wave = min(r.state.Wave, r.reached())
+	}
 	r.state.Waves = int32(len(r.waves))
 	r.state.Wave = min(max(r.state.Wave, 1), r.state.Waves)
 	if wave, ok := resumeOf(in.Resume, in.Update); ok {
 		r.state.Resumed = max(r.state.Resumed, wave)
 	}
 	return r
+}
+
+// reached is the last wave of which anything was given, where every subset is one: with one that left, all later ones have
+// moved up, and none of them may begin for that.
+func (r *round) reached() int32 {
+	for i := len(r.Subsets) - 1; i >= 0; i-- {
+		if r.Subsets[i].Given.Revision == r.Update {
+			return int32(i) + 1
+		}
+	}
+	return 1
 }
 
 // wholeSecond rounds up, because what is stored has whole seconds and no soak may end early.
@@ -308,7 +322,7 @@ func (r *round) all(revision string) {
 func (r *round) give() {
 	for i, s := range r.Subsets {
 		t := r.keep(s)
-		if n := r.allowed(i); n > 0 {
+		if n := r.allowed(i); n >= s.Replicas && n > 0 || n > 0 && s.there(r.Update) {
 			t = Target{Name: s.Name, Revision: r.Update, Partition: s.Replicas - n}
 		}
 		r.targets = append(r.targets, t)
@@ -326,6 +340,12 @@ func (r *round) freeze() {
 		t.Frozen = t.Revision != r.state.Stable
 		r.targets = append(r.targets, t)
 	}
+}
+
+// there says that a cluster has something of a subset already. What is made with a partition has no revision to keep, so
+// all of it would be on the new one: what is new gets the stable revision first, and its share of the update then.
+func (s Subset) there(revision string) bool {
+	return s.Given.Revision == revision || s.Given.Revision != "" && (s.Fresh || s.Available > 0)
 }
 
 // allowed is how many replicas of a subset may be on the update revision now. One that has it from before keeps it.

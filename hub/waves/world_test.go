@@ -29,6 +29,7 @@ type world struct {
 	resume   string
 	state    State
 	revs     int
+	joined   int
 	// trouble is how many of a hundred revisions are bad for a cluster; calm worlds have no events of their own.
 	trouble int
 
@@ -185,10 +186,31 @@ func (w *world) happen() {
 	if w.chance(5) && (w.state.Phase == Paused || w.state.Phase == Failed) {
 		w.letGo()
 	}
+	if w.chance(1) && len(w.members) < 9 {
+		w.join()
+	}
+	if w.chance(1) && w.chance(50) && len(w.members) > 1 {
+		w.leave(w.rand.IntN(len(w.members)))
+	}
 	if w.chance(1) && w.chance(30) {
 		w.strategy = w.anyStrategy()
 		w.event("the strategy becomes %+v", w.strategy)
 	}
+}
+
+// join adds a subset, in a cluster of its own that has nothing yet.
+func (w *world) join() *member {
+	w.joined++
+	m := &member{name: fmt.Sprintf("j%d", w.joined), replicas: 1 + w.rand.Int32N(7), since: w.now, fates: map[string]fate{}, budget: 1 + w.rand.IntN(3), startup: 20 * time.Second}
+	w.members = append(w.members, m)
+	w.event("%s joins with %d replicas", m.name, m.replicas)
+	return m
+}
+
+// leave takes a subset out of the spec.
+func (w *world) leave(i int) {
+	w.event("%s leaves", w.members[i].name)
+	w.members = slices.Delete(w.members, i, i+1)
 }
 
 func (w *world) turn(m *member, silent bool) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,10 +29,18 @@ func TestWhateverHappensEnoughPodsServe(t *testing.T) {
 				}), failingOver(v1alpha1.FailoverKeepRunning))
 				more = everywhere(2, "east", "west")
 			}
+			obj.Spec.RevisionHistoryLimit = new(int32(seed % 3)) // what is in use is kept, however many go out on top of each other
 			f := stage(t, obj, more...)
 			f.run(2 * time.Minute)
 			f.mustSay(condition.Ready, "True")
 			f.atLeast(10 - 3)
+			serve := f.each
+			f.each = func() {
+				serve()
+				if got := f.says(condition.Stalled); strings.Contains(got, "no ControllerRevision any more") {
+					t.Errorf("at %s %s", f.clock.Now().Sub(noon), got)
+				}
+			}
 			for step := range 12 {
 				f.happens(r, step, placed)
 				f.run(time.Duration(1+r.IntN(6)) * time.Minute / 2)

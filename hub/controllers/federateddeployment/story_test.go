@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -101,6 +102,57 @@ func TestAnUpdateThatFailsRollsBackByItself(t *testing.T) {
 	f.run(time.Minute)
 	f.mustSay(condition.Ready, "True AllReplicasReady")
 	f.mustSay(condition.Stalled, "False")
+}
+
+// Whatever revision is brought back, at whatever moment, although history keeps none beyond those in use.
+func TestUndoAtAnyMoment(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before  []edit // each followed by a minute
+		bad     string
+		undo    edit
+		serving string // in the end
+		soon    bool   // within a minute
+	}{
+		"while a wave runs":                    {before: []edit{image("web:v2")}, undo: image("web:v1"), serving: "web:v1", soon: true},
+		"while it goes back by itself":         {before: []edit{image("web:v2"), nil, nil}, bad: "web:v2", undo: image("web:v1"), serving: "web:v1", soon: true},
+		"while it goes back, to yet another":   {before: []edit{image("web:v2"), nil, nil}, bad: "web:v2", undo: image("web:v3"), serving: "web:v3"},
+		"once it is back, to what failed":      {before: []edit{image("web:v2"), nil, nil, nil, nil, image("web:v1")}, undo: image("web:v2"), serving: "web:v2"},
+		"over one that was never finished":     {before: []edit{image("web:v2"), image("web:v3"), image("web:v4")}, undo: image("web:v2"), serving: "web:v2"},
+		"to what ran, over two that never did": {before: []edit{image("web:v2"), image("web:v3")}, undo: image("web:v1"), serving: "web:v1", soon: true},
+		"while a subset comes":                 {before: []edit{image("web:v2"), north}, undo: image("web:v1"), serving: "web:v1", soon: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := stage(t, web(inWaves(func(p *v1alpha1.ProgressiveUpdate) { p.Waves[1].Pause = false }), func(o *v1alpha1.FederatedDeployment) { o.Spec.RevisionHistoryLimit = new(int32(0)) }))
+			f.run(2 * time.Minute)
+			f.bad[tc.bad] = true
+			for _, e := range tc.before {
+				if e != nil {
+					f.change(e)
+				}
+				f.run(time.Minute)
+			}
+			f.bad[tc.bad] = false
+			f.change(tc.undo)
+			if tc.soon {
+				f.run(time.Minute)
+			} else {
+				f.run(6 * time.Minute)
+			}
+			f.mustSay(condition.Ready, "True AllReplicasReady")
+			if on := f.on(tc.serving); strings.Contains(on, ":0") {
+				t.Errorf("in the end %s", on)
+			}
+			f.run(10 * time.Minute)
+			var all appsv1.ControllerRevisionList
+			if err := f.Hub.List(context.Background(), &all); err != nil || len(all.Items) != 1 {
+				t.Errorf("%d revisions are left, %v", len(all.Items), err)
+			}
+		})
+	}
+}
+
+func north(o *v1alpha1.FederatedDeployment) {
+	o.Spec.Topology.Subsets = append(o.Spec.Topology.Subsets, v1alpha1.Subset{Name: "n", Cluster: "north"})
 }
 
 func TestAnUpdateThatFailsMayWaitForAHuman(t *testing.T) {
