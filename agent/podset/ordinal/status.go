@@ -56,10 +56,16 @@ func (v *view) count() Summary {
 		s.UpdatedReady += fresh * ready
 		s.UpdatedAvailable += fresh * up
 	}
-	if !v.spec.OnDelete && s.Updated == s.Replicas && s.Ready == s.Replicas { // WL-2.14
+	if !v.spec.OnDelete && s.Updated == s.Replicas && s.Ready == s.Replicas && !v.owesOld() { // WL-2.14
 		s.Current, s.CurrentRevision = s.Updated, v.spec.UpdateRevision
 	}
 	return s
+}
+
+// owesOld says that the partition keeps a place at the current revision whose pod has yet to be made. Without this, pods that
+// were lost while a partition held would come back of the revision that it holds off.
+func (v *view) owesOld() bool {
+	return slices.ContainsFunc(v.seats, func(s seat) bool { return s.pod == nil && s.revision != v.spec.UpdateRevision })
 }
 
 func one(b bool) int32 {

@@ -58,6 +58,11 @@ var summaries = map[string]struct {
 		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 2, CurrentRevision: "b", Progress: podset.Moving},
 		"1 missing",
 	},
+	"a place that the partition keeps holds completion up": {
+		set(2, partition(1)), []Pod{up(1, "b")},
+		Summary{Replicas: 1, Ready: 1, Available: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "a", Progress: podset.Moving},
+		"1 missing",
+	},
 	"OnDelete never completes": {
 		set(1, onDelete), ups("b", 0, 0),
 		Summary{Replicas: 1, Ready: 1, Available: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "a", Progress: podset.Settled},
