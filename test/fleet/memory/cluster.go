@@ -35,12 +35,13 @@ var kinds = map[schema.GroupVersion][]metav1.APIResource{
 		{Name: "configmaps", Kind: "ConfigMap", Namespaced: true}, {Name: "events", Kind: "Event", Namespaced: true},
 	},
 	{Group: "apps.kruise.io", Version: "v1alpha1"}:                     {{Name: "clonesets", Kind: "CloneSet", Namespaced: true}},
+	{Group: "coordination.k8s.io", Version: "v1"}:                      {{Name: "leases", Kind: "Lease", Namespaced: true}},
 	{Group: "apps", Version: "v1"}:                                     {{Name: "deployments", Kind: "Deployment", Namespaced: true}},
 	{Group: "work.open-cluster-management.io", Version: "v1"}:          {{Name: "appliedmanifestworks", Kind: "AppliedManifestWork"}},
 	{Group: "cluster.open-cluster-management.io", Version: "v1alpha1"}: {{Name: "clusterclaims", Kind: "ClusterClaim"}},
 }
 
-// New makes an empty cluster with one node in the zone.
+// New makes a cluster that has nothing but one node in the zone and the namespace kube-system.
 func New(zone string) *Cluster {
 	c := &Cluster{store: newStore()}
 	node := &unstructured.Unstructured{Object: map[string]any{
@@ -50,6 +51,9 @@ func New(zone string) *Cluster {
 	node.SetName("node-1")
 	node.SetLabels(map[string]string{"topology.kubernetes.io/zone": zone})
 	c.store.put(key{resource: schema.GroupResource{Resource: "nodes"}, name: "node-1"}, node, metav1.Now())
+	system := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace"}}
+	system.SetName(metav1.NamespaceSystem) // its UID is the cluster's identity
+	c.store.put(key{resource: schema.GroupResource{Resource: "namespaces"}, name: metav1.NamespaceSystem}, system, metav1.Now())
 	return c
 }
 
