@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -96,6 +97,7 @@ func watched() (map[client.Object]cache.ByObject, error) {
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(all, addon.Watched())
 	all[&coordinationv1.Lease{}] = cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", "managed-cluster-lease")}
 	return all, nil
 }

@@ -1,5 +1,6 @@
 // Package addon serves OCM's add-ons on the hub (OCM-19). It owns nothing itself: offer installs and configures, standing
-// says how an installation is, label tells Placements of it, catalog knows what everything is called.
+// says how an installation is, label tells Placements of it, approval and token let an add-on's agent to the hub, catalog
+// knows what everything is called.
 //
 // Each part runs only where the kinds it needs are served, so that a hub without them starts all the same.
 package addon
@@ -9,19 +10,27 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/approval"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/catalog"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/label"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/offer"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/standing"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/token"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
 )
 
 // Name of the controllers, all together.
@@ -31,6 +40,12 @@ const Name = "addon"
 type Options struct {
 	// Clock is now; nil is the real one.
 	Clock clock.PassiveClock
+}
+
+// Watched narrows what the hub's cache holds of kinds that clusters have by the thousand, to objects made here.
+func Watched() map[client.Object]cache.ByObject {
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{acceptance.ManagedByLabel: acceptance.ManagedBy})}
+	return map[client.Object]cache.ByObject{&corev1.ServiceAccount{}: ours, &rbacv1.Role{}: ours}
 }
 
 // Register adds the controllers to the manager.
@@ -60,6 +75,8 @@ func Register(m ctrl.Manager, o Options) error {
 		offer.Register(m, offer.Options{Clock: o.Clock, Placements: placements, Configs: configs}),
 		standing.Register(m, standing.Options{Works: works}),
 		label.Register(m),
+		approval.Register(m),
+		token.Register(m),
 	)
 }
 
