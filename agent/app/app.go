@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
+	kruisev1beta1 "github.com/openkruise/kruise-api/apps/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,6 +16,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
 	"github.com/flotilla-project/flotilla/agent/controllers/daemonset"
 	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
+	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
 	"github.com/flotilla-project/flotilla/agent/link"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
@@ -39,6 +41,9 @@ var controllers = []struct {
 	}},
 	{"daemonset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler})
+	}},
+	{"statefulset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		return statefulset.Register(m, o.statefulSets())
 	}},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
@@ -79,7 +84,7 @@ func names() (all []string) {
 
 // Scheme knows every kind that the agent's controllers read or write.
 func Scheme() (*runtime.Scheme, error) {
-	return manager.Scheme(clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme)
+	return manager.Scheme(clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme, kruisev1beta1.AddToScheme)
 }
 
 // Run is the agent, until ctx ends.
@@ -100,6 +105,9 @@ func Run(ctx context.Context, o *Options) error {
 	}
 	if _, set := o.Manager.Workers["DaemonSet.apps.kruise.io"]; !set {
 		o.Manager.Workers["DaemonSet.apps.kruise.io"] = o.DaemonSetWorkers
+	}
+	if _, set := o.Manager.Workers["StatefulSet.apps.kruise.io"]; !set {
+		o.Manager.Workers["StatefulSet.apps.kruise.io"] = o.StatefulSetWorkers
 	}
 	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-agent", o.Manager)
 	if err != nil {

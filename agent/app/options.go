@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/featuregate"
 
+	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/link"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 	"github.com/flotilla-project/flotilla/pkg/manager"
@@ -26,6 +27,14 @@ const (
 	PreparingUpdateAsUpdate featuregate.Feature = "PreparingUpdateAsUpdate"
 	// RecreateOnClaimChange recreates pods instead of updating them in place when the claim templates changed (WL-1.6).
 	RecreateOnClaimChange featuregate.Feature = "RecreatePodWhenChangeVCTInCloneSetGate"
+	// StatefulSetAutoDeletePVC keeps the owners of StatefulSets' claims as their retention policies say (WL-2.8).
+	StatefulSetAutoDeletePVC featuregate.Feature = "StatefulSetAutoDeletePVC"
+	// StatefulSetAutoResizePVC makes claims of StatefulSets as large as their templates (WL-2.9).
+	StatefulSetAutoResizePVC featuregate.Feature = "StatefulSetAutoResizePVCGate"
+	// StatefulSetStartOrdinal honours spec.ordinals.start of StatefulSets (WL-2.4).
+	StatefulSetStartOrdinal featuregate.Feature = "StatefulSetStartOrdinal"
+	// PodIndexLabel labels pods of StatefulSets with their ordinal (WL-2.4).
+	PodIndexLabel featuregate.Feature = "PodIndexLabel"
 	// RawFeedbackJSON feeds back objects and lists as JSON text (OCM-12.5).
 	RawFeedbackJSON featuregate.Feature = "RawFeedbackJsonString"
 	// ClusterClaim tells the hub the ClusterClaims of this cluster (OCM-5.2).
@@ -50,6 +59,8 @@ type Options struct {
 	DaemonSetWorkers int
 	// AssignPodsByScheduler pins pods of DaemonSets for the scheduler; otherwise they are bound at creation (WL-3.6).
 	AssignPodsByScheduler bool
+	// StatefulSetWorkers is the number of StatefulSets reconciled at a time (WL-0.8).
+	StatefulSetWorkers int
 	// Manager is what hub and agent share.
 	Manager manager.Options
 	// Link is what the agent needs to know of its hub.
@@ -64,9 +75,11 @@ type Options struct {
 func NewOptions() (*Options, error) {
 	gates := featuregate.NewFeatureGate()
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
+	on := featuregate.FeatureSpec{Default: true, PreRelease: featuregate.Beta}
 	err := gates.Add(map[featuregate.Feature]featuregate.FeatureSpec{
 		CloneSetShortHash: off, CloneSetPartitionRollback: off, PreparingUpdateAsUpdate: off, RecreateOnClaimChange: off, RawFeedbackJSON: off,
-		ClusterClaim: {Default: true, PreRelease: featuregate.Beta}, ClusterProperty: off, MultipleHubs: off,
+		ClusterClaim: on, ClusterProperty: off, MultipleHubs: off,
+		StatefulSetAutoDeletePVC: on, StatefulSetAutoResizePVC: off, StatefulSetStartOrdinal: off, PodIndexLabel: on,
 	})
 	err = errors.Join(err, gates.Add(webhookGates()))
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
@@ -76,6 +89,7 @@ func NewOptions() (*Options, error) {
 		Controllers:           []string{"*"},
 		CloneSetWorkers:       3,
 		DaemonSetWorkers:      3,
+		StatefulSetWorkers:    3,
 		AssignPodsByScheduler: true,
 		Link:                  hub,
 		Webhooks:              newWebhookOptions(),
@@ -97,6 +111,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	flags.IntVar(&o.DaemonSetWorkers, "daemonset-workers", o.DaemonSetWorkers, "DaemonSets reconciled at a time; --workers=DaemonSet.apps.kruise.io=N wins")
 	flags.BoolVar(&o.AssignPodsByScheduler, "assign-pods-by-scheduler", o.AssignPodsByScheduler,
 		"let the scheduler put pods of DaemonSets on their nodes; otherwise they are bound at creation")
+	flags.IntVar(&o.StatefulSetWorkers, "statefulset-workers", o.StatefulSetWorkers, "StatefulSets reconciled at a time; --workers=StatefulSet.apps.kruise.io=N wins")
 	o.gates.AddFlag(flags)
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)
@@ -119,5 +134,17 @@ func (o *Options) Validate() []error {
 	if o.DaemonSetWorkers < 1 {
 		problems = append(problems, fmt.Errorf("--daemonset-workers=%d must be at least 1", o.DaemonSetWorkers))
 	}
+	if o.StatefulSetWorkers < 1 {
+		problems = append(problems, fmt.Errorf("--statefulset-workers=%d must be at least 1", o.StatefulSetWorkers))
+	}
 	return problems
+}
+
+// statefulSets is what the gates say about StatefulSets.
+func (o *Options) statefulSets() statefulset.Options {
+	return statefulset.Options{
+		AutoDeletePVC: o.gates.Enabled(StatefulSetAutoDeletePVC), AutoResizePVC: o.gates.Enabled(StatefulSetAutoResizePVC),
+		StartOrdinal: o.gates.Enabled(StatefulSetStartOrdinal), PodIndexLabel: o.gates.Enabled(PodIndexLabel),
+		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate),
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/featuregate"
 
+	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
+
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 )
 
@@ -39,15 +41,26 @@ func TestDefaultsAreValidAndListenNowhere(t *testing.T) {
 }
 
 func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
-	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--spoke-cluster-name=Not_A_Name", "--bootstrap-kubeconfigs=a,b")
+	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--statefulset-workers=0", "--spoke-cluster-name=Not_A_Name", "--bootstrap-kubeconfigs=a,b")
 	var all []string
 	for _, p := range o.Validate() {
 		all = append(all, p.Error())
 	}
-	for _, flag := range []string{"--controllers", "--cloneset-workers", "--spoke-cluster-name", "--feature-gates=MultipleHubs=true"} {
+	for _, flag := range []string{"--controllers", "--cloneset-workers", "--statefulset-workers", "--spoke-cluster-name", "--feature-gates=MultipleHubs=true"} {
 		if !strings.Contains(strings.Join(all, "\n"), flag) {
 			t.Errorf("%s is not among %q", flag, all)
 		}
+	}
+}
+
+// WL-0.3
+func TestGatesOfStatefulSets(t *testing.T) {
+	if got := parse(t).statefulSets(); got != (statefulset.Options{AutoDeletePVC: true, PodIndexLabel: true}) {
+		t.Errorf("by default %+v", got)
+	}
+	turned := parse(t, "--feature-gates=StatefulSetAutoDeletePVC=false,StatefulSetAutoResizePVCGate=true,StatefulSetStartOrdinal=true,PodIndexLabel=false,PreparingUpdateAsUpdate=true")
+	if got := turned.statefulSets(); got != (statefulset.Options{AutoResizePVC: true, StartOrdinal: true, PreparingUpdateAsUpdate: true}) {
+		t.Errorf("turned round %+v", got)
 	}
 }
 
