@@ -72,7 +72,9 @@ var controllers = []struct {
 		return addon.Register(m, addon.Options{})
 	}},
 	{"federateddeployment", func(m ctrl.Manager, o *Options) error {
-		return federateddeployment.Register(m, federateddeployment.Options{References: o.gates.Enabled(PropagateReferences)})
+		return federateddeployment.Register(m, federateddeployment.Options{
+			References: o.gates.Enabled(PropagateReferences), Braked: o.Webhooks.braked(),
+		})
 	}},
 	{"uniteddeployment", func(m ctrl.Manager, _ *Options) error {
 		return uniteddeployment.Register(m, federateddeployment.Options{})

@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/brake"
+	"github.com/flotilla-project/flotilla/hub/brake/order"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/revision"
 )
@@ -141,9 +143,12 @@ func towards(live, want *workv1.ManifestWork) *workv1.ManifestWork {
 
 func (s *steps) removeWork(ctx context.Context, obj *v1alpha1.FederatedDeployment, r removal) error {
 	event.Emit(s.events, obj, removing(r))
-	err := client.IgnoreNotFound(s.hub.Delete(ctx, r.work.live.DeepCopy(), asSeen(r.work.live)))
+	err := order.Delete(ctx, s.hub, r.work.live, r.ordered)
 	if err == nil {
 		return nil
+	}
+	if r.confirm != "" && brake.Refused(err) {
+		err = fmt.Errorf("%w. To let all go that the Placement no longer decides for, run: %s", err, r.confirm)
 	}
 	err = fmt.Errorf("delete work %s/%s: %w", r.work.live.Namespace, r.work.live.Name, err)
 	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) { // the brake of the hub says what to do

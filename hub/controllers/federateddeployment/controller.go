@@ -56,6 +56,8 @@ type Options struct {
 	// References lets ConfigMaps and Secrets travel with those FederatedDeployments that ask for it. The controller then
 	// reads and watches them, for which it needs rights that it has no other use for.
 	References bool
+	// Braked keeps works of which too many at once are no longer decided for, until somebody confirms.
+	Braked bool
 }
 
 // Register adds the controller, and the indexes it looks things up by, to a manager. The manager's scheme must know the
@@ -86,6 +88,7 @@ func RegisterFront[T client.Object](mgr manager.Manager, front Front[T], source 
 	r := &reconciler[T]{Front: front, Tools: Tools{
 		// The cache holds the objects undecoded, so they are read from it and not through the client.
 		Cached: mgr.GetCache(), Hub: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Events: pkgevent.Recorder(mgr, source),
+		Braked: o.Braked,
 	}}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(front.Name).

@@ -33,6 +33,9 @@ type Plan struct {
 	remove []removal
 	// leaves says of works that a Placement no longer asks for why they can go, stays why they cannot yet.
 	leaves, stays map[*workv1.ManifestWork]string
+	// confirmed says that a user lets those go, however many; confirm is the command for that.
+	confirmed bool
+	confirm   string
 	// trim lists revisions over the limit.
 	trim []appsv1.ControllerRevision
 	// problems that only a user can solve.
@@ -109,6 +112,10 @@ type change struct {
 type removal struct {
 	work work
 	why  string
+	// ordered by who wrote the object, or deleted the cluster, so that nobody need be asked; else confirm is the command
+	// that makes it so.
+	ordered bool
+	confirm string
 }
 
 // problem is something that only a user can solve. While there is one, nothing is removed, unless it is soft.
@@ -139,6 +146,7 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.T
 	}
 	plan.failOver(obj, seen, of, now)
 	plan.guard(obj, seen, of)
+	plan.brake(obj, seen, s.braked, now)
 	plan.release(obj, seen, of, now)
 	for i := range plan.shares {
 		plan.spread(obj, seen, of[plan.shares[i].name()], &plan.shares[i])
@@ -155,7 +163,7 @@ func decideRemoval(obj *v1alpha1.FederatedDeployment, seen facts) Plan {
 	plan := Plan{gone: len(seen.works) == 0}
 	for _, w := range seen.works {
 		if !w.leaving() {
-			plan.remove = append(plan.remove, removal{work: w, why: "the " + originOf(obj).gvk.Kind + " is being deleted"})
+			plan.remove = append(plan.remove, removal{work: w, why: "the " + originOf(obj).gvk.Kind + " is being deleted", ordered: true})
 		}
 	}
 	return plan
@@ -381,14 +389,15 @@ func (p *Plan) clear(seen facts, works map[string][]work) {
 		for _, w := range works[subset] {
 			switch {
 			case w.leaving():
+			case seen.clusters[w.cluster()].detaching: // its works are let go of before they are deleted, and not by us
 			case !asked && seen.placement != nil:
 				if why, may := p.leaves[w.live]; may {
-					p.remove = append(p.remove, removal{work: w, why: why})
+					p.drop(w, why, seen.clusters[w.cluster()])
 				}
 			case !asked:
-				p.remove = append(p.remove, removal{work: w, why: "the subset is no longer in the spec"})
+				p.remove = append(p.remove, removal{work: w, why: "the subset is no longer in the spec", ordered: true})
 			case w.cluster() != s.cluster && arrived(works[subset], s):
-				p.remove = append(p.remove, removal{work: w, why: "the subset has moved to " + s.cluster})
+				p.remove = append(p.remove, removal{work: w, why: "the subset has moved to " + s.cluster, ordered: true})
 			}
 		}
 	}

@@ -66,6 +66,8 @@ type Tools struct {
 	Live client.Reader
 	// Events records what happened.
 	Events record.EventRecorder
+	// Braked keeps works of which too many at once are no longer decided for, until somebody confirms.
+	Braked bool
 	// Clock is now; nil is the real one.
 	Clock clock.PassiveClock
 }
@@ -93,7 +95,7 @@ func (r *reconciler[T]) Reconcile(ctx context.Context, request reconcile.Request
 	if r.Words != nil {
 		events = r.Words(events)
 	}
-	inner := &steps{hub: r.Hub, live: r.Live, events: events, shelf: r.shelf, template: templateOf(u), malformed: malformed}
+	inner := &steps{hub: r.Hub, live: r.Live, events: events, shelf: r.shelf, template: templateOf(u), malformed: malformed, braked: r.Braked}
 	round := loop.Loop[T, facts, Plan]{
 		Steps:  &fronted[T]{inner: inner, front: r.Front},
 		Client: undecoded{r.Hub, r.Kind}, Events: events, Clock: r.Clock,
@@ -157,4 +159,5 @@ type steps struct {
 	shelf     *shelf // nil where references do not travel
 	template  map[string]any
 	malformed *field.Error
+	braked    bool // many works that a Placement no longer decides for wait for a second word
 }
