@@ -82,5 +82,6 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		Pods:             pods,
 		AllPods:          pods && o.gates.Enabled(KruisePodReadinessGate), // NP-10 (FG-1)
 		Protection:       o.gates.Enabled(ResourcesDeletionProtection),
+		StatefulSets:     o.statefulSets(),
 	})
 }

@@ -32,7 +32,11 @@ const (
 	newContentOrRemoveProtected = "request.operation == 'DELETE' ? " + protected + " : " + createOrGeneration
 )
 
-type handlers struct{ cloneSetDefaults, cloneSets http.Handler }
+type handlers struct {
+	cloneSetDefaults, cloneSets       http.Handler
+	statefulSetDefaults, statefulSets http.Handler
+	daemonSetDefaults, daemonSets     http.Handler
+}
 
 // workloads are the hooks of the Set family. All fail closed (WL-0.9): what they would refuse is wrong in ways that a
 // controller can only stop at, and nobody waits for them but who creates or changes a workload.
@@ -46,6 +50,22 @@ func workloads(h handlers) []webhook.Hook {
 		Configuration: Validating, Name: "vcloneset.kb.io", Policy: admissionv1.Fail, TimeoutSeconds: patience,
 		Path:  "/validate-apps-kruise-io-v1alpha1-cloneset",
 		Rules: rule("clonesets", []string{"v1alpha1"}, create, update, remove), Conditions: when(newContentOrRemoveProtected), Handler: h.cloneSets,
+	}, {
+		Configuration: Mutating, Name: "mstatefulset.kb.io", Mutating: true, Policy: admissionv1.Fail, TimeoutSeconds: patience,
+		Path:  "/mutate-apps-kruise-io-statefulset",
+		Rules: rule("statefulsets", []string{"v1alpha1", "v1beta1"}, create, update), Conditions: when(createOrSpec), Handler: h.statefulSetDefaults,
+	}, {
+		Configuration: Validating, Name: "vstatefulset.kb.io", Policy: admissionv1.Fail, TimeoutSeconds: patience,
+		Path:  "/validate-apps-kruise-io-statefulset",
+		Rules: rule("statefulsets", []string{"v1alpha1", "v1beta1"}, create, update, remove), Conditions: when(newContentOrRemoveProtected), Handler: h.statefulSets,
+	}, {
+		Configuration: Mutating, Name: "mdaemonset.kb.io", Mutating: true, Policy: admissionv1.Fail, TimeoutSeconds: patience,
+		Path:  "/mutate-apps-kruise-io-v1alpha1-daemonset",
+		Rules: rule("daemonsets", []string{"v1alpha1"}, create, update), Conditions: when(createOrSpec), Handler: h.daemonSetDefaults,
+	}, {
+		Configuration: Validating, Name: "vdaemonset.kb.io", Policy: admissionv1.Fail, TimeoutSeconds: patience,
+		Path:  "/validate-apps-kruise-io-v1alpha1-daemonset",
+		Rules: rule("daemonsets", []string{"v1alpha1"}, create, update), Conditions: when(createOrGeneration), Handler: h.daemonSets,
 	}}
 }
 

@@ -11,8 +11,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	controller "github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/cloneset"
+	"github.com/flotilla-project/flotilla/agent/webhooks/daemonset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
+	"github.com/flotilla-project/flotilla/agent/webhooks/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/template"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
 )
@@ -29,6 +32,8 @@ type Options struct {
 	AllPods bool
 	// Protection refuses to delete what carries the label for it: gate ResourcesDeletionProtection.
 	Protection bool
+	// StatefulSets are the gates of their controller.
+	StatefulSets controller.Options
 }
 
 // home is the namespace that we run in, which holds our service and our certificate.
@@ -43,14 +48,21 @@ func Register(m ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	sets := statefulset.Rules{
+		Gates: o.StatefulSets, Templates: o.TemplateDefaults, Protect: o.Protection, Judge: judge, API: m.GetAPIReader(),
+	}
 	hooks := workloads(handlers{
-		cloneSetDefaults: cloneset.Defaulter(o.TemplateDefaults),
-		cloneSets:        cloneset.Validator(m.GetAPIReader(), judge, o.Protection),
+		cloneSetDefaults:    cloneset.Defaulter(o.TemplateDefaults),
+		cloneSets:           cloneset.Validator(m.GetAPIReader(), judge, o.Protection),
+		statefulSetDefaults: sets.Defaulter(),
+		statefulSets:        sets.Validator(),
+		daemonSetDefaults:   daemonset.Defaulter(),
+		daemonSets:          daemonset.Validator(judge),
 	})
 	if o.Pods {
 		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
 	}
-	server, err := webhook.New(m.GetConfig(), o.Server, webhook.Set{Hooks: hooks})
+	server, err := webhook.New(m.GetConfig(), o.Server, webhook.Set{Hooks: hooks, Conversions: conversions()})
 	if err != nil {
 		return fmt.Errorf("make webhook server: %w", err)
 	}
@@ -58,6 +70,10 @@ func Register(m ctrl.Manager, o Options) error {
 		return err
 	}
 	return m.AddReadyzCheck("webhook-ready", server.Ready) // NP-7
+}
+
+func conversions() []webhook.Conversion {
+	return []webhook.Conversion{{Definition: statefulset.Definition, Path: "/convert", Handler: statefulset.Converter()}} // WL-0.9
 }
 
 // judgeOf has a client of its own: that of the manager would wait to read what a dry run never wrote.
