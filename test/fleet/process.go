@@ -120,10 +120,7 @@ func (p process) end(ctx context.Context, mark string, signal syscall.Signal) er
 
 // lingers reports whether anything of the process is left. One that is ending has given up its command line already but
 // still holds its files and ports.
-func (p process) lingers() bool {
-	_, birth := describe(p.PID)
-	return birth != "" && birth == p.Birth
-}
+func (p process) lingers() bool { return remains(p.PID, p.Birth) }
 
 // program is the name of what runs, behind the nsenter that put it in its namespace.
 func (p process) program() string {

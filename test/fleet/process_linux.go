@@ -38,16 +38,38 @@ func look(pid int) (line, birth string) {
 	if err != nil {
 		return "", ""
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	state, birth := stat(pid)
+	if state == "" || state == zombie {
+		return "", ""
+	}
+	return strings.ReplaceAll(strings.TrimRight(string(raw), "\x00"), "\x00", " "), birth
+}
+
+const zombie = "Z"
+
+// stat is the state of a process and the tick it was born at; both are empty when there is none.
+func stat(pid int) (state, birth string) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "", ""
 	}
 	// The second field is the name in brackets and may hold anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" {
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	if len(fields) < 20 {
 		return "", ""
 	}
-	return strings.ReplaceAll(strings.TrimRight(string(raw), "\x00"), "\x00", " "), fields[19]
+	return fields[0], fields[19]
+}
+
+// remains reports whether a process still has anything. Its first thread may be a zombie while others, which are not yet
+// told that it was killed, hold its ports; once it is the only one left, all is closed.
+func remains(pid int, born string) bool {
+	state, birth := stat(pid)
+	if state == "" || birth != born {
+		return false
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return state != zombie || err == nil && len(threads) > 1
 }
 
 // survivors finds processes that run one of the programs and name dir: what a crash

@@ -26,3 +26,9 @@ func describe(pid int) (line, birth string) {
 }
 
 func survivors(string, []string) []process { return nil }
+
+// remains reports whether a process is still there.
+func remains(pid int, born string) bool {
+	_, birth := describe(pid)
+	return birth != "" && birth == born
+}
