@@ -64,6 +64,7 @@ func NewOptions() (*Options, error) {
 		ManifestWorkReplicaSet:       {Default: true, PreRelease: featuregate.Beta},
 		CleanUpCompletedManifestWork: {Default: false, PreRelease: featuregate.Alpha},
 		AddonManagement:              {Default: true, PreRelease: featuregate.Beta},
+		PlacementDebugServer:         {Default: false, PreRelease: featuregate.Alpha},
 	})
 	return &Options{
 		Controllers: []string{"*"},

@@ -15,6 +15,10 @@ import (
 // NilExecutorValidating asks for a right also where a work names no executor, and so is applied as the agent (OCM-9.3).
 const NilExecutorValidating featuregate.Feature = "NilExecutorValidating"
 
+// PlacementDebugServer answers, beside the webhooks, how a Placement is decided (OCM-17.5). The hub then asks whose tokens
+// are sent to it, for which the ClusterRole flotilla:hub:placement-debug has to be bound.
+const PlacementDebugServer featuregate.Feature = "PlacementDebugServer"
+
 // WebhookOptions are the flags of the hub's webhooks.
 type WebhookOptions struct {
 	// Server is where they are served.
@@ -64,5 +68,6 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		NilExecutorValidating: o.gates.Enabled(NilExecutorValidating),
 		ManifestLimit:         o.Webhooks.ManifestLimit,
 		MassRemovalShare:      o.Webhooks.MassRemovalShare,
+		DebugPlacements:       o.gates.Enabled(PlacementDebugServer),
 	})
 }

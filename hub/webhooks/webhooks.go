@@ -4,11 +4,13 @@ package webhooks
 
 import (
 	"fmt"
+	"net/http"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/flotilla-project/flotilla/hub/controllers/placement"
 	"github.com/flotilla-project/flotilla/hub/webhooks/addon"
 	"github.com/flotilla-project/flotilla/hub/webhooks/managedcluster"
 	"github.com/flotilla-project/flotilla/hub/webhooks/managedclustersetbinding"
@@ -28,6 +30,8 @@ type Options struct {
 	ManifestLimit int
 	// MassRemovalShare of all works, in percent, may go in a short time; 100 is all.
 	MassRemovalShare int
+	// DebugPlacements answers how a Placement is decided (OCM-17.5).
+	DebugPlacements bool
 }
 
 // Register serves the webhooks in m, in every replica.
@@ -50,6 +54,7 @@ func Register(m ctrl.Manager, o Options) error {
 			templates:       works.TemplateValidator(),
 		}),
 		Conversions: conversions(),
+		Pages:       pages(m, o, rights),
 	})
 	if err != nil {
 		return fmt.Errorf("make webhook server: %w", err)
@@ -58,6 +63,15 @@ func Register(m ctrl.Manager, o Options) error {
 		return err
 	}
 	return m.AddReadyzCheck("webhook-ready", server.Ready)
+}
+
+func pages(m ctrl.Manager, o Options, rights *webhook.Reviews) map[string]http.Handler {
+	if !o.DebugPlacements {
+		return nil
+	}
+	return map[string]http.Handler{
+		placement.DebugPath: &placement.Debug{Hub: m.GetClient(), Guard: rights, Clock: clock.RealClock{}},
+	}
 }
 
 func conversions() (all []webhook.Conversion) {

@@ -23,6 +23,8 @@ import (
 type Set struct {
 	Hooks       []Hook
 	Conversions []Conversion
+	// Pages answer people at a path. Nothing is registered for them, and each guards itself.
+	Pages map[string]http.Handler
 }
 
 // Hook is one admission webhook: what is registered and what answers. The zero value of every optional field is the
@@ -73,6 +75,7 @@ func (s Set) handlers() map[string]http.Handler {
 	for _, c := range s.Conversions {
 		all[c.Path] = c.Handler
 	}
+	maps.Copy(all, s.Pages)
 	return all
 }
 

@@ -6,6 +6,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,8 +23,10 @@ type Reviews struct{ client client.Client }
 // NewReviews asks the API server behind cfg.
 func NewReviews(cfg *rest.Config) (*Reviews, error) {
 	scheme := runtime.NewScheme()
-	if err := authorizationv1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("build scheme: %w", err)
+	for _, add := range []func(*runtime.Scheme) error{authorizationv1.AddToScheme, authenticationv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("build scheme: %w", err)
+		}
 	}
 	c, err := client.New(cfg, client.Options{Scheme: scheme})
 	if err != nil {
@@ -41,6 +44,18 @@ func (r *Reviews) May(ctx context.Context, who authenticationv1.UserInfo, what a
 		return false, fmt.Errorf("ask whether %s may %s %s/%s: %w", who.Username, what.Verb, what.Resource, what.Subresource, err)
 	}
 	return review.Status.Allowed, nil
+}
+
+// Who asks whose token it is.
+func (r *Reviews) Who(ctx context.Context, token string) (authenticationv1.UserInfo, error) {
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
+	if err := r.client.Create(ctx, review); err != nil {
+		return authenticationv1.UserInfo{}, fmt.Errorf("ask whose token it is: %w", err)
+	}
+	if !review.Status.Authenticated {
+		return authenticationv1.UserInfo{}, apierrors.NewUnauthorized("the token is nobody's")
+	}
+	return review.Status.User, nil
 }
 
 func extra(of map[string]authenticationv1.ExtraValue) map[string]authorizationv1.ExtraValue {

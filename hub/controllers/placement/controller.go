@@ -43,15 +43,19 @@ type facts struct {
 
 // Observe reads bindings, sets and decisions, and takes a look at the fleet.
 func (s *Steps) Observe(ctx context.Context, p *clusterv1beta1.Placement) (facts, error) {
+	return observe(ctx, s.Hub, s.view, p)
+}
+
+func observe(ctx context.Context, hub client.Reader, v *view, p *clusterv1beta1.Placement) (facts, error) {
 	if p.Annotations[clusterv1beta1.PlacementDisableAnnotation] == "true" || !p.DeletionTimestamp.IsZero() { // OCM-16.1
 		return facts{untouched: true}, nil
 	}
 	var seen facts
 	var err error
-	if seen.Facts, err = s.policyFacts(ctx, p); err != nil {
+	if seen.Facts, err = policyFacts(ctx, hub, v, p); err != nil {
 		return seen, err
 	}
-	if seen.decisions, err = decisionsOf(ctx, s.Hub, p); err != nil {
+	if seen.decisions, err = decisionsOf(ctx, hub, p); err != nil {
 		return seen, err
 	}
 	for _, d := range seen.decisions {
@@ -64,15 +68,15 @@ func (s *Steps) Observe(ctx context.Context, p *clusterv1beta1.Placement) (facts
 }
 
 // policyFacts are the facts that do not depend on earlier decisions.
-func (s *Steps) policyFacts(ctx context.Context, p *clusterv1beta1.Placement) (schedule.Facts, error) {
-	bound, err := boundSets(ctx, s.Hub, p.Namespace)
+func policyFacts(ctx context.Context, hub client.Reader, v *view, p *clusterv1beta1.Placement) (schedule.Facts, error) {
+	bound, err := boundSets(ctx, hub, p.Namespace)
 	if err != nil {
 		return schedule.Facts{}, err
 	}
 	return schedule.Facts{
-		Placement: p, Bound: bound, Fleet: s.view.fleet(),
-		Scores: s.view.scoresFor(schedule.InterestOf(&p.Spec)),
-		Counts: s.view.countsFor(client.ObjectKeyFromObject(p)),
+		Placement: p, Bound: bound, Fleet: v.fleet(),
+		Scores: v.scoresFor(schedule.InterestOf(&p.Spec)),
+		Counts: v.countsFor(client.ObjectKeyFromObject(p)),
 	}, nil
 }
 
