@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
+	kruisebeta "github.com/openkruise/kruise-api/apps/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -63,6 +64,7 @@ func scheme(w *world) *runtime.Scheme {
 	s := runtime.NewScheme()
 	w.Expect(clientscheme.AddToScheme(s)).To(Succeed())
 	w.Expect(kruise.AddToScheme(s)).To(Succeed())
+	w.Expect(kruisebeta.AddToScheme(s)).To(Succeed())
 	w.Expect(apiextensions.AddToScheme(s)).To(Succeed())
 	return s
 }
