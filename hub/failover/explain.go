@@ -67,7 +67,7 @@ func (r *round) explain() {
 	case r.hold != "" && r.active:
 		r.plan.Message = r.hold
 	case r.plan.Missing > 0:
-		r.plan.Message = fmt.Sprintf("%d of %d replicas of %s have no place: %s", r.plan.Missing, r.least, r.named(away), r.full())
+		r.plan.Message = fmt.Sprintf("%d of %d replicas of %s have no place: %s; raise maxReplicas or let others take more, or bring it back", r.plan.Missing, r.least, r.named(away), r.full())
 	}
 }
 
@@ -104,7 +104,7 @@ func (r *round) outlook(s Subset) string {
 	case r.hold != "":
 		return r.hold
 	case !possible:
-		return "its replicas stay, because " + cmp.Or(s.Unfenced, "its agent has not confirmed that it steps down")
+		return "its replicas stay, because " + cmp.Or(s.Unfenced, "its agent has not confirmed that it steps down; with mode KeepRunning they start elsewhere")
 	}
 	return fmt.Sprintf("its %d replicas start elsewhere at %s", s.Base, stamp(s.Since.Add(after)))
 }

@@ -231,7 +231,7 @@ func (r *round) cutOff() string {
 	case len(silent) == 0:
 		return ""
 	case len(silent) == len(clusters):
-		return fmt.Sprintf("all %d clusters are silent, the hub is probably cut off: nothing moves", len(clusters))
+		return fmt.Sprintf("all %d clusters are silent, the hub is probably cut off: nothing moves; look at the hub's own network first", len(clusters))
 	case (n+len(returned))*100 > share*len(clusters):
 		for _, t := range returned {
 			r.wake(t.Add(r.After).Sub(r.now))

@@ -286,7 +286,7 @@ func TestAFederatedDeploymentLives(t *testing.T) {
 	f.report("east", "a", 0)
 	f.report("east", "b", 0)
 	f.report("west", "c", 1, workv1.FeedbackValue{Name: "message", Value: workv1.FieldValue{Type: workv1.String, String: new("1 of 5 updated pods is not ready: ImagePullBackOff")}})
-	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(Equal("True RolloutStuck: subset c on lives-west: 1 of 5 updated pods is not ready: ImagePullBackOff"))
+	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(Equal("True RolloutStuck: subset c on lives-west: 1 of 5 updated pods is not ready: ImagePullBackOff; correct the template, or bring the one before back (kubectl flotilla undo web)"))
 	f.report("west", "c", 0)
 	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(HavePrefix("False Settled"))
 

@@ -57,17 +57,15 @@ func TestWhatAFailoverMayMove(t *testing.T) {
 			f.run(2 * time.Minute)
 			before := f.on("web:v1")
 			f.cut("west", true)
-			f.run(5 * time.Minute)
-			f.run(2 * time.Minute)
+			f.run(8 * time.Minute)
 			if on := f.on("web:v1"); on != tc.away {
 				t.Errorf("before %s, while west is silent %s", before, on)
 			}
 			if tc.says != "" {
 				f.mustSay(condition.Stalled, tc.says)
 			}
-			f.run(5 * time.Minute)
 			f.cut("west", false)
-			f.run(5 * time.Minute)
+			f.run(8 * time.Minute)
 			if on := f.on("web:v1"); !strings.Contains(strings.Join(tc.back, "|"), on) {
 				t.Errorf("in the end %s", on)
 			}

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	workv1 "open-cluster-management.io/api/work/v1"
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
@@ -142,7 +143,7 @@ func (l *line) tell(w work, content string, c cluster) {
 			l.refused = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), why)
 		}
 	case refusal(w) != "":
-		l.refused = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), refusal(w))
+		l.refused = fmt.Sprintf("subset %s on %s: %s; correct the template, or what refuses it on %s", w.subset(), w.cluster(), refusal(w), w.cluster())
 		l.Message = refusal(w)
 	case l.fresh && f.message != "":
 		l.stuck = fmt.Sprintf("subset %s on %s: %s", w.subset(), w.cluster(), f.message)
@@ -178,7 +179,7 @@ func (l *line) explain(plan Plan, s share, seen facts) {
 			l.waits = fmt.Sprintf("subset %s on %s has %d replicas and shall have %d", s.name(), at, l.Replicas, s.replicas)
 		}
 	case l.asked < s.replicas-s.partition && !s.paused:
-		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready", s.name(), at, l.asked, s.replicas-s.partition)
+		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas updated and ready%s", s.name(), at, l.asked, s.replicas-s.partition, byHand(s))
 	case l.AvailableReplicas < s.replicas:
 		l.waits = fmt.Sprintf("subset %s on %s has %d of %d replicas available, the others are ready since too short a time", s.name(), at, l.AvailableReplicas, s.replicas)
 	}
@@ -194,6 +195,15 @@ func (l *line) explain(plan Plan, s share, seen facts) {
 	if l.Message == "" {
 		l.Message = l.waits
 	}
+}
+
+// byHand says who updates pods that no controller does.
+func byHand(s share) string {
+	_, tmpl, _ := kindOf(s.template)
+	if strategy, _, _ := unstructured.NestedString(tmpl, "spec", "updateStrategy", "type"); strategy == "OnDelete" {
+		return ", and updateStrategy OnDelete leaves the others until somebody deletes them"
+	}
+	return ""
 }
 
 func silence(w work, c cluster) string {

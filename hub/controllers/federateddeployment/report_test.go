@@ -71,7 +71,7 @@ var reports = map[string]report{
 	},
 	"a silent cluster's numbers are not confirmed": {
 		was: web(), obj: web(), seen: func(f facts) facts { return with1(f, "west", silent) },
-		want: "10 5 5 5 5 5 1/2", ready: "Unknown ClusterSilent: 5 replicas on west unconfirmed since 2026-11-23T12:03:04Z",
+		want: "10 5 5 5 5 5 1/2", ready: "Unknown ClusterSilent: 5 replicas on west unconfirmed since 2026-11-23T12:03:04Z; see to the agent there and its way to the hub, or set spec.failover to start its replicas elsewhere",
 		lines: []string{"a east a 2 2 2 2", "b east b 3 3 3 3", "c west c 5 5 5 5 silent (not heard from since 2026-11-23T12:03:04Z)"},
 	},
 	"a cluster that is gone is silent": {
@@ -82,8 +82,8 @@ var reports = map[string]report{
 		was: web(), obj: web(), seen: func(f facts) facts {
 			return reported(f, "c", map[string]any{valueReady: 4, valueUpdated: 1, valueUpdatedReady: 0, valueMessage: "1 of 5 updated pods is not ready: web-7f4 on node-2: ImagePullBackOff"})
 		},
-		want: "10 10 9 6 5 0 2/2", ready: "False RolloutStuck: subset c on west: 1 of 5 updated pods is not ready: web-7f4 on node-2: ImagePullBackOff",
-		more: map[string]string{condition.Stalled: "True RolloutStuck: subset c on west: 1 of 5 updated pods is not ready: web-7f4 on node-2: ImagePullBackOff"},
+		want: "10 10 9 6 5 0 2/2", ready: "False RolloutStuck: subset c on west: 1 of 5 updated pods is not ready: web-7f4 on node-2: ImagePullBackOff; correct the template, or bring the one before back (kubectl flotilla undo web)",
+		more: map[string]string{condition.Stalled: "True RolloutStuck: subset c on west: 1 of 5 updated pods is not ready: web-7f4 on node-2: ImagePullBackOff; correct the template, or bring the one before back (kubectl flotilla undo web)"},
 	},
 	"a stuck rollout that was taken back is no longer a reason to act": {
 		was: web(image("bad")), obj: web(), seen: func(f facts) facts {
@@ -95,7 +95,12 @@ var reports = map[string]report{
 		was: web(partitioned("c", 3)), obj: web(partitioned("c", 3)), seen: func(f facts) facts {
 			return reported(f, "c", map[string]any{valueUpdated: 2, valueUpdatedReady: 2})
 		},
-		want: "10 10 10 7 7 0 2/2", ready: "True RolloutHeld: all 10 replicas are ready; partitions keep 3 of them from revision REVISION",
+		want: "10 10 10 7 7 0 2/2", ready: "True RolloutHeld: all 10 replicas are ready; partitions keep 3 of them from revision REVISION, lower spec.updateStrategy.manualUpdate.partitions to go on",
+	},
+	"a pause holds the rollout": {
+		was: web(), obj: web(image("web:v2"), func(o *v1alpha1.FederatedDeployment) { o.Spec.UpdateStrategy.Paused = true }),
+		want: "10 10 10 0 0 0 2/2", seen: func(f facts) facts { return f },
+		ready: "True RolloutHeld: all 10 replicas are ready; spec.updateStrategy.paused keeps 10 of them from revision REVISION, unset it to go on",
 	},
 	"a member refuses": {
 		was: web(), obj: web(), seen: func(f facts) facts {
@@ -106,7 +111,7 @@ var reports = map[string]report{
 			f.works[2] = worked(live)
 			return f
 		},
-		want: "10 10 10 10 10 0 2/2", ready: "False WorkRefused: subset c on west: CloneSet web-c: Failed to apply manifest: no kind CloneSet",
+		want: "10 10 10 10 10 0 2/2", ready: "False WorkRefused: subset c on west: CloneSet web-c: Failed to apply manifest: no kind CloneSet; correct the template, or what refuses it on west",
 	},
 	"the hub refuses": {
 		was: web(), obj: web(image("web:v2")), acted: fmt.Errorf("half: %w", refusedError{apierrors.NewBadRequest("manifests too large")}),
@@ -140,7 +145,7 @@ var reports = map[string]report{
 	},
 	"a deleted object names whom it waits for": {
 		was: web(), obj: web(deleting), seen: func(f facts) facts { return with1(f, "west", silent) }, want: "0 5 5 0 0 5 1/2",
-		ready: "False Removing: waiting for east to remove subset a; east to remove subset b; west to remove subset c (not heard from since 2026-11-23T12:03:04Z)",
+		ready: "False Removing: waiting for east to remove subset a; east to remove subset b; west to remove subset c (not heard from since 2026-11-23T12:03:04Z; if it is gone for good, kubectl flotilla detach west)",
 	},
 	"a removal that the member's brake holds is for a user to confirm": {
 		was: web(), obj: web(deleting), seen: heldOnWest, want: "0 10 10 0 0 0 2/2",

@@ -136,13 +136,13 @@ func TestUndoAtAnyMoment(t *testing.T) {
 			if tc.soon {
 				f.run(time.Minute)
 			} else {
-				f.run(6 * time.Minute)
+				f.run(5 * time.Minute)
 			}
 			f.mustSay(condition.Ready, "True AllReplicasReady")
 			if on := f.on(tc.serving); strings.Contains(on, ":0") {
 				t.Errorf("in the end %s", on)
 			}
-			f.run(10 * time.Minute)
+			f.run(time.Minute)
 			var all appsv1.ControllerRevisionList
 			if err := f.Hub.List(context.Background(), &all); err != nil || len(all.Items) != 1 {
 				t.Errorf("%d revisions are left, %v", len(all.Items), err)

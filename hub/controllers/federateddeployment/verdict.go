@@ -61,13 +61,13 @@ func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted err
 	if len(waits) > 0 {
 		v.reconciling = said(condition.Reconciling, true, v1alpha1.ReasonProgressing, tell(waits))
 	}
-	reason, stalls := trouble(plan, lines, refused)
+	reason, stalls := trouble(obj, plan, lines, refused)
 	switch {
 	case len(stalls) > 0:
 		v.stalled = said(condition.Stalled, true, reason, tell(stalls))
 		v.ready = said(condition.Ready, false, reason, tell(stalls))
 	case len(silent) > 0:
-		v.ready = metav1.Condition{Type: condition.Ready, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonClusterSilent, Message: tell(silent)}
+		v.ready = metav1.Condition{Type: condition.Ready, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonClusterSilent, Message: tell(silent) + hearAgain(obj)}
 	case len(waits) > 0:
 		v.ready = said(condition.Ready, false, v1alpha1.ReasonProgressing, tell(waits))
 	default:
@@ -77,7 +77,7 @@ func judge(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, acted err
 }
 
 // trouble is what a user has to act upon, the spec first, and last what he has asked for himself.
-func trouble(plan Plan, lines []line, refused refusedError) (string, []string) {
+func trouble(obj *v1alpha1.FederatedDeployment, plan Plan, lines []line, refused refusedError) (string, []string) {
 	if reason, messages := told(plan.problems, false); len(messages) > 0 {
 		return reason, messages
 	}
@@ -95,6 +95,7 @@ func trouble(plan Plan, lines []line, refused refusedError) (string, []string) {
 		return reason, messages
 	}
 	if messages := collect(lines, func(l line) string { return l.stuck }); len(messages) > 0 {
+		messages[min(len(messages), few)-1] += takeBack(obj)
 		return v1alpha1.ReasonRolloutStuck, messages
 	}
 	if halted != "" {
@@ -113,15 +114,36 @@ func told(problems []problem, soft bool) (reason string, messages []string) {
 	return reason, messages
 }
 
+// hearAgain is what can be done about a silent cluster.
+func hearAgain(obj *v1alpha1.FederatedDeployment) string {
+	remedy := "; see to the agent there and its way to the hub"
+	if obj.Spec.Failover == nil && originOf(obj).gvk == gvk {
+		remedy += ", or set spec.failover to start its replicas elsewhere"
+	}
+	return remedy
+}
+
+// takeBack is what can be done about an update whose pods do not come up.
+func takeBack(obj *v1alpha1.FederatedDeployment) string {
+	if originOf(obj).gvk != gvk {
+		return "; correct the template"
+	}
+	return fmt.Sprintf("; correct the template, or bring the one before back (kubectl flotilla undo %s)", obj.Name)
+}
+
 func readyVerdict(obj *v1alpha1.FederatedDeployment, lines []line) metav1.Condition {
 	held := int32(0)
 	for _, l := range lines {
 		held += max(0, l.DesiredReplicas-l.UpdatedReplicas)
 	}
 	desired := obj.Status.DesiredReplicas
+	if held > 0 && obj.Spec.UpdateStrategy.Paused {
+		return said(condition.Ready, true, v1alpha1.ReasonRolloutHeld, fmt.Sprintf(
+			"all %d replicas are ready; spec.updateStrategy.paused keeps %d of them from revision %s, unset it to go on", desired, held, obj.Status.UpdateRevision))
+	}
 	if held > 0 {
 		return said(condition.Ready, true, v1alpha1.ReasonRolloutHeld, fmt.Sprintf(
-			"all %d replicas are ready; partitions keep %d of them from revision %s", desired, held, obj.Status.UpdateRevision))
+			"all %d replicas are ready; partitions keep %d of them from revision %s, lower spec.updateStrategy.manualUpdate.partitions to go on", desired, held, obj.Status.UpdateRevision))
 	}
 	return said(condition.Ready, true, v1alpha1.ReasonAllReplicasReady, fmt.Sprintf("all %d replicas are ready and updated", desired))
 }
@@ -131,7 +153,7 @@ func removalMessage(lines []line) string {
 	for _, l := range lines {
 		text := fmt.Sprintf("%s to remove subset %s", l.Cluster, l.Name)
 		if l.Silent {
-			text += " (" + l.Message + ")"
+			text += fmt.Sprintf(" (%s; if it is gone for good, kubectl flotilla detach %s)", l.Message, l.Cluster)
 		}
 		waiting = append(waiting, text)
 	}
