@@ -1,11 +1,15 @@
 package link
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/flotilla-project/flotilla/agent/link/register"
 )
 
 func TestDefaultsAreValidAndTurnedOff(t *testing.T) {
@@ -89,5 +93,27 @@ func TestFlagsHaveTheContractsNames(t *testing.T) { // OCM-2.5
 	older.Bind(g)
 	if err := g.Parse([]string{"--cluster-name=west"}); err != nil || older.ClusterName != "west" {
 		t.Errorf("%q, %v", older.ClusterName, err)
+	}
+}
+
+func TestFlagsReachTheAddOns(t *testing.T) { // OCM-2.5, OCM-19.4
+	o := Defaults()
+	o.AddOnRegistrationAuth, o.AddOnTokenSeconds, o.CertExpirationSeconds, o.Workloads = "token", 700, 3600, true
+	got := o.addOnOptions()
+	if got.Driver != "token" || got.TokenSeconds != 700 || got.CertSeconds != 3600 || !got.Workloads || got.Health != 30*time.Second || got.Discover != 5*time.Minute {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAKubeconfigForOthersNamesNoFileOfOurs(t *testing.T) { // OCM-19.4
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, []byte("ca"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := portable(register.Hub{Entry: "hub", CAFile: file}); got.CAFile != "" || string(got.CAData) != "ca" {
+		t.Errorf("%+v", got)
+	}
+	if got := portable(register.Hub{CAFile: "/no/such"}); got.CAFile != "/no/such" {
+		t.Errorf("a CA that cannot be read is left out: %+v", got)
 	}
 }

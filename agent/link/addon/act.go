@@ -34,7 +34,7 @@ func (a *Agent) act(ctx context.Context, name string, seen facts, p plan) (time.
 		}
 	}
 	told := a.tell(ctx, name, seen, p)
-	a.tend(ctx, name, p)
+	a.tend(name, p) //nolint:contextcheck // keepers outlive the round
 	again, taken := a.takeAway(ctx, name, seen, p)
 	return again, errors.Join(told, taken)
 }
@@ -61,7 +61,7 @@ func (a *Agent) tell(ctx context.Context, name string, seen facts, p plan) error
 
 // tend has a keeper for each credential that is wanted, and none for others. Those that go have ended on return, so that
 // they cannot make again what is taken away.
-func (a *Agent) tend(ctx context.Context, name string, p plan) {
+func (a *Agent) tend(name string, p plan) {
 	a.mu.Lock()
 	wanted := map[types.NamespacedName]credential{}
 	for _, c := range p.wanted {
@@ -83,7 +83,7 @@ func (a *Agent) tend(ctx context.Context, name string, p plan) {
 	defer a.mu.Unlock()
 	for secret, c := range wanted {
 		if a.keepers[secret] == nil && a.life.Err() == nil {
-			a.keepers[secret] = a.start(ctx, c)
+			a.keepers[secret] = a.start(c)
 		}
 	}
 	for _, k := range a.keepers {
@@ -94,8 +94,8 @@ func (a *Agent) tend(ctx context.Context, name string, p plan) {
 }
 
 // start begins to keep a credential, beyond the round in which that was decided.
-func (a *Agent) start(ctx context.Context, c credential) *keeper {
-	life, stop := context.WithCancel(logf.IntoContext(a.life, logf.FromContext(ctx))) //nolint:contextcheck // a keeper outlives the round
+func (a *Agent) start(c credential) *keeper {
+	life, stop := context.WithCancel(a.life)
 	k := &keeper{credential: c, agent: a, ring: make(chan struct{}, 1), stop: stop, ended: make(chan struct{})}
 	go func() {
 		defer close(k.ended)

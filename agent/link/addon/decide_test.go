@@ -59,12 +59,15 @@ func TestBothVersionsSayTheSame(t *testing.T) { // OCM-1.3, OCM-19.4
 }
 
 func TestTheNamespaceIsFoundInOrder(t *testing.T) { // OCM-19.4
-	annotated := metav1.ObjectMeta{Annotations: map[string]string{"addon.open-cluster-management.io/v1alpha1-install-namespace": "noted"}}
+	noted := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Annotations: map[string]string{"addon.open-cluster-management.io/v1alpha1-install-namespace": name}}
+	}
 	for want, o := range map[string]client.Object{
 		"status": &v1alpha1.ManagedClusterAddOn{Spec: v1alpha1.ManagedClusterAddOnSpec{InstallNamespace: "spec"},
 			Status: v1alpha1.ManagedClusterAddOnStatus{Namespace: "status"}},
 		"spec":                                &v1alpha1.ManagedClusterAddOn{Spec: v1alpha1.ManagedClusterAddOnSpec{InstallNamespace: "spec"}},
-		"noted":                               &v1beta1.ManagedClusterAddOn{ObjectMeta: annotated},
+		"annotated":                           &v1alpha1.ManagedClusterAddOn{ObjectMeta: noted("annotated"), Spec: v1alpha1.ManagedClusterAddOnSpec{InstallNamespace: defaultNamespace}},
+		"noted":                               &v1beta1.ManagedClusterAddOn{ObjectMeta: noted("noted")},
 		"open-cluster-management-agent-addon": &v1beta1.ManagedClusterAddOn{},
 	} {
 		if got := read(o).namespace; got != want {
@@ -75,7 +78,9 @@ func TestTheNamespaceIsFoundInOrder(t *testing.T) { // OCM-19.4
 
 func TestCredentials(t *testing.T) { // OCM-19.4
 	const group = "system:open-cluster-management:cluster:east:addon:logs"
-	secret := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: defaultNamespace, Name: name} }
+	secret := func(name string) types.NamespacedName {
+		return types.NamespacedName{Namespace: defaultNamespace, Name: name}
+	}
 	for name, tc := range map[string]struct {
 		driver string
 		asked  v1alpha1.RegistrationConfig

@@ -49,7 +49,7 @@ func read(o client.Object) *installation {
 func fromAlpha(a *v1alpha1.ManagedClusterAddOn) *installation {
 	i := &installation{
 		object: a, conditions: a.Status.Conditions, driver: a.Status.KubeClientDriver,
-		namespace:  first(a.Status.Namespace, a.Spec.InstallNamespace, a.Annotations[v1beta1.InstallNamespaceAnnotation], defaultNamespace),
+		namespace:  first(a.Status.Namespace, chosen(a.Spec.InstallNamespace), a.Annotations[v1beta1.InstallNamespaceAnnotation], defaultNamespace),
 		customized: a.Status.HealthCheck.Mode == v1alpha1.HealthCheckModeCustomized,
 	}
 	for _, r := range a.Status.Registrations {
@@ -81,6 +81,14 @@ func fromBeta(a *v1beta1.ManagedClusterAddOn) *installation {
 		}
 	}
 	return i
+}
+
+// chosen leaves out what v1alpha1 fills in for those who chose none, who may have done so in v1beta1.
+func chosen(namespace string) string {
+	if namespace == defaultNamespace {
+		return ""
+	}
+	return namespace
 }
 
 func first(names ...string) string {

@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1alpha1 "open-cluster-management.io/api/cluster/v1alpha1"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -83,7 +84,7 @@ func newWorld(t *testing.T, cluster string) *world {
 func scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, workv1.Install, apiextensionsv1.AddToScheme,
+		clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, workv1.Install, apiextensionsv1.AddToScheme, addonv1alpha1.Install,
 	} {
 		utilruntime.Must(add(s))
 	}
