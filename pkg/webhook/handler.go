@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -100,23 +99,6 @@ func decode[T any, P interface {
 		return r, apierrors.NewBadRequest("the request carries no object")
 	}
 	return r, nil
-}
-
-// overlay changes raw as before became after, and leaves everything else in it alone.
-func overlay(raw []byte, before, after runtime.Object) ([]byte, error) {
-	old, err := json.Marshal(before)
-	if err != nil {
-		return nil, err
-	}
-	filled, err := json.Marshal(after)
-	if err != nil {
-		return nil, err
-	}
-	change, err := jsonpatch.CreateMergePatch(old, filled)
-	if err != nil {
-		return nil, fmt.Errorf("compare: %w", err)
-	}
-	return jsonpatch.MergePatch(raw, change)
 }
 
 // BadRequest is a refusal with HTTP 400. OCM-9.3 wants it even where a right is missing.

@@ -101,10 +101,11 @@ func TestAHandlerSeesWhatThereIs(t *testing.T) {
 }
 
 func TestDefaultsLeaveTheRestOfAnObjectAlone(t *testing.T) {
-	const raw = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[],"newField":{"of":"tomorrow"}}}`
+	const raw = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"c","newField":1,"resources":{"limits":{"cpu":"1000m"}}}],"newField":{"of":"tomorrow"},"hostname":"h"}}`
 	got := ask(t, Defaulter(func(_ context.Context, r Request[*corev1.Pod]) error {
 		r.New.Labels = map[string]string{"set": "default"}
-		r.New.Spec.NodeName = "n"
+		r.New.Spec.NodeName, r.New.Spec.Hostname = "n", ""
+		r.New.Spec.Containers[0].ImagePullPolicy = "Always"
 		return nil
 	}), admissionv1.AdmissionRequest{Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(raw)}})
 	patch, err := jsonpatch.DecodePatch(got.Patch)
@@ -118,7 +119,7 @@ func TestDefaultsLeaveTheRestOfAnObjectAlone(t *testing.T) {
 	var have, want any
 	_ = json.Unmarshal(patched, &have)
 	_ = json.Unmarshal([]byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","labels":{"set":"default"}},
-		"spec":{"containers":[],"nodeName":"n","newField":{"of":"tomorrow"}}}`), &want)
+		"spec":{"containers":[{"name":"c","newField":1,"resources":{"limits":{"cpu":"1000m"}},"imagePullPolicy":"Always"}],"nodeName":"n","newField":{"of":"tomorrow"}}}`), &want)
 	if d := cmp.Diff(want, have); d != "" {
 		t.Error(d)
 	}
