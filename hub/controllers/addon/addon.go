@@ -1,6 +1,6 @@
 // Package addon serves OCM's add-ons on the hub (OCM-19). It owns nothing itself: offer installs and configures, standing
-// says how an installation is, label tells Placements of it, approval and token let an add-on's agent to the hub, catalog
-// knows what everything is called.
+// says how an installation is, label tells Placements of it, approval and token let an add-on's agent to the hub, template
+// runs add-ons that come as a template, catalog knows what everything is called.
 //
 // Each part runs only where the kinds it needs are served, so that a hub without them starts all the same.
 package addon
@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -29,6 +30,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/label"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/offer"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/standing"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/template"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/token"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
 )
@@ -56,9 +58,10 @@ func Register(m ctrl.Manager, o Options) error {
 	placements := is.served(schema.GroupVersion{Group: clusterv1beta1.GroupName, Version: "v1beta1"}.WithKind("Placement"))
 	works := is.served(schema.GroupVersion{Group: workv1.GroupName, Version: "v1"}.WithKind("ManifestWork"))
 	var configs []config.Kind
+	kinds := map[config.Kind]schema.GroupVersionKind{}
 	for _, kind := range []config.Kind{config.Templates, config.DeploymentConfigs} {
 		if is.served(offer.ConfigKinds[kind]) {
-			configs = append(configs, kind)
+			configs, kinds[kind] = append(configs, kind), offer.ConfigKinds[kind]
 		}
 	}
 	if is.err != nil {
@@ -70,6 +73,11 @@ func Register(m ctrl.Manager, o Options) error {
 	}
 	if err := catalog.Index(context.Background(), m.GetFieldIndexer()); err != nil {
 		return err
+	}
+	if works && slices.Contains(configs, config.Templates) {
+		if err := template.Register(m, template.Options{Kinds: kinds}); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
 		offer.Register(m, offer.Options{Clock: o.Clock, Placements: placements, Configs: configs}),
