@@ -10,6 +10,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -56,6 +57,7 @@ type Tried func(begun time.Time, err error)
 // Run renews the lease of cluster through hub as the latest beat says, until ctx ends. A changed beat starts anew.
 // After an outage the lease is the first thing renewed: until then the hub holds this cluster for dead.
 func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Beat, hubAnswers Await, tried Tried) {
+	held := &lease{hub: hub, cluster: cluster}
 	var beat Beat
 	var due <-chan time.Time
 	failed := time.Duration(0)
@@ -73,7 +75,7 @@ func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Be
 			}
 		case <-due:
 			begun := time.Now()
-			err := renew(ctx, hub, cluster)
+			err := held.renew(ctx)
 			tried(begun, err)
 			if err != nil && ctx.Err() == nil {
 				logf.FromContext(ctx).Error(err, "Lease not renewed, will try again")
@@ -90,16 +92,38 @@ func Run(ctx context.Context, hub client.Client, cluster string, beats <-chan Be
 	}
 }
 
-func renew(ctx context.Context, hub client.Client, cluster string) error {
+// lease renews one lease. It remembers what it wrote, so that a renewal is one request while nobody else writes.
+type lease struct {
+	hub     client.Client
+	cluster string
+	last    *coordinationv1.Lease
+}
+
+func (l *lease) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var lease coordinationv1.Lease
-	if err := hub.Get(ctx, client.ObjectKey{Namespace: cluster, Name: leaseName}, &lease); err != nil {
-		return fmt.Errorf("get lease: %w", err) // missing too: the hub makes it, the agent has no right to
+	remembered := l.last != nil
+	err := l.update(ctx)
+	if remembered && (apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err)) {
+		l.last = nil // somebody wrote it, or made another in its place
+		err = l.update(ctx)
+	}
+	if err != nil {
+		l.last = nil
+	}
+	return err
+}
+
+func (l *lease) update(ctx context.Context) error {
+	if l.last == nil {
+		l.last = &coordinationv1.Lease{}
+		if err := l.hub.Get(ctx, client.ObjectKey{Namespace: l.cluster, Name: leaseName}, l.last); err != nil {
+			return fmt.Errorf("get lease: %w", err) // missing too: the hub makes it, the agent has no right to
+		}
 	}
 	now := metav1.NowMicro()
-	lease.Spec.RenewTime = &now
-	if err := hub.Update(ctx, &lease); err != nil {
+	l.last.Spec.RenewTime = &now
+	if err := l.hub.Update(ctx, l.last); err != nil {
 		return fmt.Errorf("update lease: %w", err)
 	}
 	return nil

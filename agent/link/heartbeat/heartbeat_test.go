@@ -44,6 +44,8 @@ type world struct {
 	creates  int
 	tries    []bool // what was told of each try
 	fail     atomic.Bool
+	gets     int
+	hub      client.Client // the same, behind the counters
 	back     chan struct{} // closed when the hub answers again; nil: it does
 }
 
@@ -79,7 +81,13 @@ func start(t *testing.T) *world {
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: "managed-cluster-lease"}}
 	w := &world{beats: make(chan Beat)}
-	hub := interceptor.NewClient(fake.NewClientBuilder().WithScheme(s).WithObjects(lease).Build(), interceptor.Funcs{
+	store := fake.NewClientBuilder().WithScheme(s).WithObjects(lease).Build()
+	w.hub = store
+	hub := interceptor.NewClient(store, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			w.gets++
+			return c.Get(ctx, key, o, opts...)
+		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 			w.note()
 			if w.fail.Load() {
@@ -195,6 +203,52 @@ func TestTheLeaseIsRenewedAsSoonAsTheHubIsBack(t *testing.T) {
 		pass(time.Second)
 		if len(w.renewed()) != 2 {
 			t.Errorf("not renewed within a second of the hub's return")
+		}
+	})
+}
+
+// DESIGN: an idle fleet costs a request per lease.
+func TestARenewalIsOneRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.beats <- Beat{Accepted: true, Period: time.Minute}
+		pass(10 * time.Minute)
+		if w.gets != 1 {
+			t.Errorf("read the lease %d times", w.gets)
+		}
+		touch := func(change func(lease *coordinationv1.Lease) error) {
+			t.Helper()
+			var lease coordinationv1.Lease
+			if err := w.hub.Get(t.Context(), client.ObjectKey{Namespace: "east", Name: "managed-cluster-lease"}, &lease); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(&lease); err != nil {
+				t.Fatal(err)
+			}
+		}
+		touch(func(lease *coordinationv1.Lease) error {
+			lease.Labels = map[string]string{"by": "somebody"}
+			return w.hub.Update(t.Context(), lease)
+		})
+		pass(2 * time.Minute)
+		touch(func(lease *coordinationv1.Lease) error {
+			if lease.Labels["by"] != "somebody" {
+				t.Error("undid what somebody else wrote")
+			}
+			if err := w.hub.Delete(t.Context(), lease); err != nil {
+				return err
+			}
+			return w.hub.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: lease.Name}})
+		})
+		pass(2 * time.Minute)
+		touch(func(lease *coordinationv1.Lease) error {
+			if lease.Spec.RenewTime == nil || lease.Labels != nil {
+				t.Errorf("the lease that was made anew is %+v", lease)
+			}
+			return nil
+		})
+		if w.gets != 3 || slices.Contains(w.told(), false) {
+			t.Errorf("read the lease %d times; told %v", w.gets, w.told())
 		}
 	})
 }
