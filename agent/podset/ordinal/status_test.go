@@ -95,7 +95,7 @@ var summaries = map[string]struct {
 	},
 }
 
-func TestSummarize(t *testing.T) { // WL-2.14
+func TestSummarize(t *testing.T) { // WL-2.14, WL-2.5
 	for name, tc := range summaries {
 		t.Run(name, func(t *testing.T) {
 			got := Summarize(tc.spec, tc.pods, Decide(tc.spec, tc.pods, noon), noon)
