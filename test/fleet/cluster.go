@@ -149,13 +149,7 @@ func (r *Running) Wipe(ctx context.Context) error {
 	if r.state.Kind == Real && len(r.state.Nodes) > 0 {
 		return fmt.Errorf("wipe cluster %s: its real nodes would not register again", r.Name())
 	}
-	if err := r.StopAPIServer(ctx); err != nil {
-		return fmt.Errorf("wipe cluster %s: %w", r.Name(), err)
-	}
-	if err := r.fleet.wipe(ctx, r.Name()); err != nil {
-		return fmt.Errorf("wipe cluster %s: %w", r.Name(), err)
-	}
-	if err := r.StartAPIServer(ctx); err != nil {
+	if err := r.Empty(ctx); err != nil {
 		return fmt.Errorf("wipe cluster %s: %w", r.Name(), err)
 	}
 	if r.state.ControlPlaneOnly {
@@ -171,6 +165,30 @@ func (r *Running) Wipe(ctx context.Context) error {
 		return fmt.Errorf("wipe cluster %s: %w", r.Name(), err)
 	}
 	return r.nodesReady(ctx)
+}
+
+// Empty deletes all the cluster's data, and only that, and leaves it so: an API server that has lost its etcd.
+func (r *Running) Empty(ctx context.Context) error {
+	if err := r.StopAPIServer(ctx); err != nil {
+		return err
+	}
+	if err := r.fleet.wipe(ctx, r.Name()); err != nil {
+		return err
+	}
+	return r.StartAPIServer(ctx)
+}
+
+// StopControllers kills the controller manager.
+func (r *Running) StopControllers(ctx context.Context) error {
+	return r.fleet.stopProcess(ctx, r.component(controllerManagerName))
+}
+
+// RestartControllers starts the controller manager anew, with args instead of those that the fleet was started with.
+func (r *Running) RestartControllers(ctx context.Context, args ...string) error {
+	if err := r.StopControllers(ctx); err != nil {
+		return err
+	}
+	return r.fleet.run(ctx, r.controllerManager(args), r.healthy(portControllers))
 }
 
 // furnish makes what a user expects in a new cluster: a default storage class and,

@@ -15,6 +15,8 @@ const (
 	serviceIP   = "172.29.0.1"
 )
 
+const controllerManagerName = "kube-controller-manager"
+
 // apiServer is the API server's command line.
 func (r *Running) apiServer(extra []string) component {
 	f, p := r.fleet, r.pki()
@@ -66,8 +68,8 @@ func (r *Running) startControllers(ctx context.Context, cfg Cluster) error {
 
 func (r *Running) controllerManager(extra []string) component {
 	p := r.pki()
-	return component{name: r.component("kube-controller-manager"), args: append([]string{
-		r.fleet.programs["kube-controller-manager"],
+	return component{name: r.component(controllerManagerName), args: append([]string{
+		r.fleet.programs[controllerManagerName],
 		"--kubeconfig=" + r.Kubeconfig(),
 		"--cert-dir=" + r.dir,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", r.port(portControllers)),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // Link relays connections to one address until it is cut.
@@ -16,6 +17,7 @@ type Link struct {
 	to       string
 	done     chan struct{}
 	relays   sync.WaitGroup
+	passed   atomic.Int64
 
 	mu     sync.Mutex
 	passes chan struct{} // closed while bytes may pass
@@ -37,6 +39,9 @@ func New(to string) (*Link, error) {
 // Address is where the near end connects to.
 func (l *Link) Address() string { return l.listener.Addr().String() }
 
+// Passed is how many bytes have passed so far, in both directions: whether the two ends talk.
+func (l *Link) Passed() int64 { return l.passed.Load() }
+
 // Cut lets nothing pass any more, in either direction. Connections stay open; new ones are taken and lead nowhere.
 func (l *Link) Cut() {
 	l.mu.Lock()
@@ -56,6 +61,15 @@ func (l *Link) Mend() {
 	case <-l.passes:
 	default:
 		close(l.passes)
+	}
+}
+
+// Drop ends all connections, and with them what was on its way. New ones are taken as before: cut or not.
+func (l *Link) Drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.ends {
+		_ = c.Close()
 	}
 }
 
@@ -148,7 +162,9 @@ func (g gated) Write(p []byte) (int, error) {
 	if !g.link.wait() {
 		return 0, net.ErrClosed
 	}
-	return g.Writer.Write(p)
+	n, err := g.Writer.Write(p)
+	g.link.passed.Add(int64(n))
+	return n, err
 }
 
 func ignoreClosed(err error) error {

@@ -66,6 +66,9 @@ func TestALinkThatIsCutTellsNobodyAndGoesOnWhenMended(t *testing.T) {
 	if got, err := ask(t, c, "one", 10*time.Second); got != "one\n" {
 		t.Fatalf("%q, %v", got, err)
 	}
+	if n := l.Passed(); n != 8 {
+		t.Errorf("%d bytes passed, want four each way", n)
+	}
 	l.Cut()
 	l.Cut() // twice is once
 	if got, err := ask(t, c, "two", 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -104,5 +107,42 @@ func TestClosingEndsConnectionsOfACutLink(t *testing.T) {
 	}
 	if _, err := ask(t, c, "", 10*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection is still open: %v", err)
+	}
+}
+
+func TestWhatWasOnItsWayIsLostWithItsConnection(t *testing.T) {
+	l, err := New(echo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := net.Dial("tcp", l.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if got, err := ask(t, c, "one", 10*time.Second); got != "one\n" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	l.Cut()
+	if got, err := ask(t, c, "two", 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a cut link said %q, %v; want silence", got, err)
+	}
+	l.Drop()
+	l.Mend()
+	if got, err := ask(t, c, "", 10*time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a dropped connection said %q, %v", got, err)
+	}
+	fresh, err := net.Dial("tcp", l.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = fresh.Close() }()
+	if got, err := ask(t, fresh, "three", 10*time.Second); got != "three\n" {
+		t.Errorf("a new connection said %q, %v", got, err)
 	}
 }

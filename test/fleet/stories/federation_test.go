@@ -24,7 +24,8 @@ func (w *world) quickSilence(member string) {
 	set := func(ctx context.Context, seconds int32) {
 		patch := fmt.Sprintf(`{"spec":{"leaseDurationSeconds":%d}}`, seconds)
 		cluster := &clusterv1.ManagedCluster{ObjectMeta: metav1.ObjectMeta{Name: member}}
-		if err := w.hub.Patch(ctx, cluster, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		err := w.hub.Patch(ctx, cluster, client.RawPatch(types.MergePatchType, []byte(patch)))
+		if client.IgnoreNotFound(err) != nil { // a story may have let it go
 			w.Error(err)
 		}
 	}

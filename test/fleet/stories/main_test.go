@@ -58,10 +58,12 @@ type world struct {
 	*testing.T
 	*system.System
 	wire *link.Link
-	hub  client.WithWatch
-	east client.WithWatch
-	west client.WithWatch
-	ns   string
+	// wires lead from each member to the hub, on the light fleet.
+	wires map[string]*link.Link
+	hub   client.WithWatch
+	east  client.WithWatch
+	west  client.WithWatch
+	ns    string
 }
 
 // begin gives a story its namespace, and skips it where real nodes cannot run.

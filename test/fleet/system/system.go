@@ -155,6 +155,18 @@ func (s *System) StartAgent(ctx context.Context, member string) error {
 	return s.Fleet.Again(ctx, agentName(member), nil)
 }
 
+// KillHub ends the hub as a crash would; StartHub starts it again.
+func (s *System) KillHub(ctx context.Context) error { return s.Fleet.Kill(ctx, hubName) }
+
+// StartHub starts a hub that was ended.
+func (s *System) StartHub(ctx context.Context) error { return s.Fleet.Again(ctx, hubName, nil) }
+
+// HubTool runs one of the tools in the hub's program, backup or restore, on the etcd of the hub.
+func (s *System) HubTool(ctx context.Context, args ...string) (string, error) {
+	endpoint, prefix := s.Fleet.Cluster(HubCluster).Etcd()
+	return output(ctx, "", append([]string{s.binary("hub")}, append(args, "--etcd-endpoints="+endpoint, "--prefix="+prefix)...)...)
+}
+
 // anyRemoval takes off the brakes on mass removal: stories and benchmarks remove works by the dozen.
 const anyRemoval = "--mass-removal-share=100"
 
@@ -213,7 +225,7 @@ func (s *System) installHub(ctx context.Context) error {
 	return s.Fleet.Beside(ctx, hubName, args, nil)
 }
 
-// freePort is one that nobody listens on now. The hub serves its webhooks there, and again when it is started again.
+// freePort is one that nobody listens on now. A hub or an agent serves its webhooks there, and again when it is started again.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -258,7 +270,12 @@ func (s *System) installAgent(ctx context.Context, member string, args ...string
 	if err != nil {
 		return err
 	}
-	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig, anyRemoval}, args, s.options.AgentArgs)
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port, anyRemoval},
+		args, s.options.AgentArgs)
 	return s.Fleet.Beside(ctx, agentName(member), args, nil)
 }
 
