@@ -131,7 +131,7 @@ func (k *keeper) mend(ctx context.Context, have *corev1.Secret, credential ...st
 		data[key] = have.Data[key]
 	}
 	if like(have, k.addOn, k.whole(data)) {
-		return nil
+		return k.agent.vault.ledger.note(ctx, k.addOn, k.secret) // the record may have been lost
 	}
 	return k.store(ctx, data)
 }

@@ -192,12 +192,15 @@ func TestARestartedAgentKeepsWhatIsGood(t *testing.T) {
 	w.given()
 	before := w.secret(w)
 	w.agent.end()
+	record := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "open-cluster-management-agent", Name: "flotilla-addons-x"}}
+	w.Expect(w.member.Delete(t.Context(), record)).To(Succeed())
 	w.restart()
 	w.Expect(w.reconcile()).To(Succeed())
 	w.Consistently(func(g Gomega) {
 		g.Expect(w.requests(g)).To(HaveLen(1))
 		g.Expect(w.secret(g).ResourceVersion).To(Equal(before.ResourceVersion))
 	}, "300ms").Should(Succeed())
+	w.Expect(w.member.Get(t.Context(), client.ObjectKeyFromObject(record), record)).To(Succeed(), "what it had made is remembered anew")
 }
 
 func TestCredentialsAreTakenAwayOnlyWhenThatIsSure(t *testing.T) {

@@ -193,6 +193,12 @@ func TestOurAgentServesTheirHub(t *testing.T) {
 	}
 	w.kubectl(theirHub, "wait", "--for=condition=ManagedClusterConditionAvailable", "managedcluster/"+ourMember, "--timeout=90s")
 
+	// Our workload controllers are an add-on to them, whose health their hub shows on the cluster. OCM-19.6, OCM-19.7
+	w.apply(theirHub, anAddOn)
+	w.kubectl(theirHub, "-n", ourMember, "wait", "managedclusteraddon/flotilla-workload-manager", "--for=condition=Available", "--timeout=90s")
+	w.eventually(theirHub, "available", "get", "managedcluster", ourMember, "-o",
+		`jsonpath={.metadata.labels.feature\.open-cluster-management\.io/addon-flotilla-workload-manager}`)
+
 	// Straight, as clusteradm create work does.
 	w.apply(theirHub, aWork)
 	w.kubectl(theirHub, "-n", ourMember, "wait", "manifestwork/web", "--for=condition=Available", "--timeout=90s")
@@ -227,6 +233,13 @@ spec:
           metadata: {labels: {app: web}}
           spec: {containers: [{name: main, image: "registry.local/web:v1"}]}
   topology: {subsets: [{name: one, cluster: theirs}]}
+`
+
+const anAddOn = `
+apiVersion: addon.open-cluster-management.io/v1alpha1
+kind: ManagedClusterAddOn
+metadata: {name: flotilla-workload-manager, namespace: ours}
+spec: {}
 `
 
 const aWork = `
