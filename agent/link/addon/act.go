@@ -36,7 +36,7 @@ func (a *Agent) act(ctx context.Context, name string, seen facts, p plan) (time.
 	told := a.tell(ctx, name, seen, p)
 	a.tend(name, p) //nolint:contextcheck // keepers outlive the round
 	again, taken := a.takeAway(ctx, name, seen, p)
-	return again, errors.Join(told, taken)
+	return again, errors.Join(told, taken, seen.blind)
 }
 
 // tell writes the conditions that are ours, in one patch. OCM-19.6, OCM-20.1

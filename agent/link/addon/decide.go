@@ -1,13 +1,9 @@
 package addon
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,17 +11,6 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/link/register"
 )
-
-// facts are what is known of one add-on.
-type facts struct {
-	there    *installation // nil: the hub has no such add-on
-	lease    *coordinationv1.Lease
-	look     bool    // the lease was read for this round
-	last     verdict // of the round in which it was read before
-	made     []types.NamespacedName
-	outcomes []metav1.Condition // what keepers tell
-	keepless bool
-}
 
 // plan is what to do for one add-on.
 type plan struct {
@@ -37,47 +22,6 @@ type plan struct {
 	account string        // UID of the hub's service account
 	verdict verdict
 	again   time.Duration
-}
-
-// observe reads the add-on from the cache, and its lease when it is time to.
-func (a *Agent) observe(ctx context.Context, name string) (facts, error) {
-	o := newObject(a.kind)
-	f := facts{keepless: a.keepless}
-	var err error
-	if f.made, err = a.vault.ledger.of(ctx, name); err != nil {
-		return f, err
-	}
-	err = a.seen.Get(ctx, client.ObjectKey{Namespace: a.Holder.Cluster, Name: name}, o)
-	if apierrors.IsNotFound(err) {
-		return f, nil
-	}
-	if err != nil {
-		return f, fmt.Errorf("get add-on: %w", err)
-	}
-	f.there = read(o)
-	a.mu.Lock()
-	f.last = a.looked[name]
-	for _, c := range a.outcomes[name] {
-		f.outcomes = append(f.outcomes, c)
-	}
-	a.mu.Unlock()
-	return f, a.observeLease(ctx, name, &f)
-}
-
-// observeLease reads the lease seldom and not at every event, or two writers of the condition would chase each other.
-func (a *Agent) observeLease(ctx context.Context, name string, f *facts) error {
-	if f.there.customized || f.last.namespace == f.there.namespace && time.Since(f.last.at) < f.last.due(a.options) {
-		return nil
-	}
-	var lease coordinationv1.Lease
-	err := a.Local.Get(ctx, client.ObjectKey{Namespace: f.there.namespace, Name: name}, &lease)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("get lease of add-on: %w", err)
-	}
-	if f.look = true; err == nil {
-		f.lease = &lease
-	}
-	return nil
 }
 
 // due is how long a verdict holds.

@@ -257,6 +257,23 @@ func TestNoCertificateIsAskedForWithoutAPlaceForIt(t *testing.T) {
 	w.Eventually(func(g Gomega) { g.Expect(w.requests(g)).To(HaveLen(1)) }).Should(Succeed())
 }
 
+func TestALeaseThatMayNotBeReadKeepsNoCredentialsBack(t *testing.T) {
+	w := newWorld(t, alpha(kube()))
+	w.agent.Local = interceptor.NewClient(w.member, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, lease := o.(*coordinationv1.Lease); lease {
+				return errors.New("forbidden")
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+	w.Expect(w.reconcile()).To(MatchError(ContainSubstring("get lease of add-on: forbidden")))
+	w.Eventually(func(g Gomega) { g.Expect(w.requests(g)).To(HaveLen(1)) }).Should(Succeed())
+	var a v1alpha1.ManagedClusterAddOn
+	w.Expect(w.hub.Get(t.Context(), client.ObjectKeyFromObject(alpha()), &a)).To(Succeed())
+	w.Expect(a.Status.Conditions).To(BeEmpty(), "nothing is known of its health")
+}
+
 func TestARecordThatCannotBeReadTakesNothingAway(t *testing.T) {
 	w := newWorld(t)
 	w.Expect(w.member.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
