@@ -119,7 +119,11 @@ func (v *view) scaleIn() bool {
 			return wait("to be gone")
 		case m.Terminating:
 			continue
-		case v.spec.Ordered && (!m.running() || !m.up) && (!any || m.Ordinal != first):
+		case !v.spec.Ordered || m.Phase == podset.Finished: // one that has ended is never available again
+		case m.State == podset.PreparingDelete && m.HookedDelete:
+			v.plan.Waiting.Hooks++
+			return wait("before the ones below it go")
+		case m.State != podset.PreparingDelete && (!m.running() || !m.up) && (!any || m.Ordinal != first):
 			return wait("to be available before it goes, its ordinal being condemned")
 		}
 		if v.remove(m, "its ordinal is not wanted") && v.spec.Ordered {

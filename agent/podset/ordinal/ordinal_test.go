@@ -154,20 +154,23 @@ var plans = map[string]struct {
 	"a pod whose deletion nobody wants any more is made anew once it is let go": {set(2, settledOn("b"), hooks(preDelete)), []Pod{up(0, "b"), up(1, "b", in(podset.PreparingDelete))}, "delete 1"},
 
 	// WL-2.4, WL-2.6.2: places
-	"the highest goes first":                               {set(1, settledOn("b")), ups("b", 0, 2), "delete 2"},
-	"a parallel set scales in at once":                     {set(1, settledOn("b"), parallel), ups("b", 0, 2), "delete 2, delete 1"},
-	"a reserved ordinal moves its pod to the top":          {set(3, settledOn("b"), parallel, reserve(Range{1, 1})), ups("b", 0, 2), "create 3b, delete 1"}, // WL-2.16.2
-	"an ordered set adds before it takes the reserved one": {set(3, settledOn("b"), reserve(Range{1, 1})), ups("b", 0, 2), "create 3b"},
-	"then the reserved one goes":                           {set(3, settledOn("b"), reserve(Range{1, 1})), ups("b", 0, 3), "delete 1"},
-	"the window starts where it is told":                   {set(2, settledOn("b"), parallel, start(5)), ups("b", 5, 5), "create 6b"},
-	"what is below the start is condemned":                 {set(1, settledOn("b"), start(5)), and(ups("b", 5, 5), up(0, "b")), "delete 0"},
-	"scale-in waits for a terminating pod":                 {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b"), up(2, "b", leaving)}, ""},
-	"a parallel scale-in does not":                         {set(1, settledOn("b"), parallel), []Pod{up(0, "b"), up(1, "b"), up(2, "b", leaving)}, "delete 1"},
-	"scale-in waits while a lower one is unhealthy":        {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b", unready), up(2, "b", unready)}, ""},
-	"the first unhealthy may go":                           {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b"), up(2, "b", unready)}, "delete 2"},
-	"scale-in honours minReadySeconds":                     {set(1, settledOn("b"), minReady(time.Minute)), []Pod{up(0, "b"), up(1, "b", fresh)}, ""},
-	"a condemned pod asks its hook":                        {set(1, settledOn("b"), hooks(preDelete)), []Pod{up(0, "b"), up(1, "b", hookedDelete)}, "refresh 1 PreparingDelete"},
-	"claims of the condemned are repaired before":          {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b", wrong)}, "delete 1, repair 1"},
+	"the highest goes first":                                 {set(1, settledOn("b")), ups("b", 0, 2), "delete 2"},
+	"a parallel set scales in at once":                       {set(1, settledOn("b"), parallel), ups("b", 0, 2), "delete 2, delete 1"},
+	"a reserved ordinal moves its pod to the top":            {set(3, settledOn("b"), parallel, reserve(Range{1, 1})), ups("b", 0, 2), "create 3b, delete 1"}, // WL-2.16.2
+	"an ordered set adds before it takes the reserved one":   {set(3, settledOn("b"), reserve(Range{1, 1})), ups("b", 0, 2), "create 3b"},
+	"then the reserved one goes":                             {set(3, settledOn("b"), reserve(Range{1, 1})), ups("b", 0, 3), "delete 1"},
+	"the window starts where it is told":                     {set(2, settledOn("b"), parallel, start(5)), ups("b", 5, 5), "create 6b"},
+	"what is below the start is condemned":                   {set(1, settledOn("b"), start(5)), and(ups("b", 5, 5), up(0, "b")), "delete 0"},
+	"scale-in waits for a terminating pod":                   {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b"), up(2, "b", leaving)}, ""},
+	"a parallel scale-in does not":                           {set(1, settledOn("b"), parallel), []Pod{up(0, "b"), up(1, "b"), up(2, "b", leaving)}, "delete 1"},
+	"scale-in waits while a lower one is unhealthy":          {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b", unready), up(2, "b", unready)}, ""},
+	"the first unhealthy may go":                             {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b"), up(2, "b", unready)}, "delete 2"},
+	"scale-in honours minReadySeconds":                       {set(1, settledOn("b"), minReady(time.Minute)), []Pod{up(0, "b"), up(1, "b", fresh)}, ""},
+	"a condemned pod asks its hook":                          {set(1, settledOn("b"), hooks(preDelete)), []Pod{up(0, "b"), up(1, "b", hookedDelete)}, "refresh 1 PreparingDelete"},
+	"of two condemned ones that ended the higher goes first": {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b", ended), up(2, "b", ended)}, "delete 2"},
+	"a hook holds those below it up":                         {set(1, settledOn("b"), hooks(preDelete)), []Pod{up(0, "b"), up(1, "b", hookedDelete), up(2, "b", hookedDelete, in(podset.PreparingDelete))}, ""},
+	"what its hook let go does not wait for those below it":  {set(1, settledOn("b"), hooks(preDelete)), []Pod{up(0, "b"), up(1, "b", hookedDelete, unready), up(2, "b", in(podset.PreparingDelete))}, "delete 2"},
+	"claims of the condemned are repaired before":            {set(1, settledOn("b")), []Pod{up(0, "b"), up(1, "b", wrong)}, "delete 1, repair 1"},
 
 	// WL-2.7: revisions of new pods
 	"the partition counts from the lowest":               {set(3, parallel, partition(2)), nil, "create 0a, create 1a, create 2b"},

@@ -50,10 +50,14 @@ func (v *view) updateAny(targets []*seat, whole bool) {
 		v.update(targets)
 		return
 	}
+	if len(v.plan.Create)+len(v.plan.Delete) > 0 {
+		return
+	}
 	for _, s := range targets {
 		m := s.pod
-		if m != nil && m.State == podset.PreparingUpdate && !m.HookedUpdate && !m.fresh && !m.acted && !m.Terminating {
+		if m != nil && m.State == podset.PreparingUpdate && !m.HookedUpdate && !m.fresh && !m.Terminating && m.Phase != podset.Finished {
 			v.updatePod(m)
+			return
 		}
 	}
 }
