@@ -147,6 +147,7 @@ func (b *Brake) judge(ctx context.Context, old, work *workv1.ManifestWork, rehea
 		excuse = "the template of its set holds no more"
 	}
 	ledger, _, counted := b.ledger(old)
+	ledger.There(old.UID, old.CreationTimestamp.Time) // the watch may not have told us yet
 	v := ledger.Judge(work.UID, excuse, until, rehearsal)
 	if !v.Refused {
 		return nil

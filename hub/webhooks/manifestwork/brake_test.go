@@ -142,6 +142,19 @@ func TestSmallFleetsAreWorkedOnWithoutAWord(t *testing.T) {
 	g.Expect(f.remove(t, numbered(10))).NotTo(Succeed())
 }
 
+func TestWorksThatComeAndGoAllDayAreNeverMany(t *testing.T) {
+	f, g := newFleet(t, 2), NewWithT(t)
+	for i := 10; i < 60; i++ { // faster than the watch tells of them
+		w := numbered(i)
+		w.CreationTimestamp = metav1.NewTime(f.now.Now().Truncate(time.Second))
+		f.now.SetTime(f.now.Now().Add(5 * time.Millisecond))
+		g.Expect(f.remove(t, w)).To(Succeed(), w.Name)
+		f.informer.Add(w)
+		f.informer.Delete(w)
+	}
+	g.Expect(f.remove(t, numbered(0))).To(Succeed())
+}
+
 func TestWorksThatAnOwnerWantsAreHeldEarlier(t *testing.T) {
 	f, g := newFleet(t, 12), NewWithT(t)
 	for i := 20; i < 30; i++ {
