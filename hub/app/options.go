@@ -72,7 +72,7 @@ func NewOptions() (*Options, error) {
 		Webhooks:    newWebhookOptions(),
 		Manager: manager.Options{
 			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-hub",
-			QPS: 100, Burst: 200, CacheSyncTimeout: 2 * time.Minute,
+			QPS: 500, Burst: 1000, CacheSyncTimeout: 2 * time.Minute, // a change of a thousand works; the API server keeps the peace by itself
 		},
 	}, err
 }
