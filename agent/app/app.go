@@ -117,6 +117,9 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	if idle := o.idle(); len(idle) > 0 {
+		ctrl.Log.Info("nothing comes of these feature gates", "gates", idle)
+	}
 	chosen, _ := cmd.Choose(names(), o.Controllers)
 	o.Link.Workloads = runsWorkloads(chosen)
 	for _, c := range controllers {

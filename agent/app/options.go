@@ -81,7 +81,7 @@ func NewOptions() (*Options, error) {
 		ClusterClaim: on, ClusterProperty: off, MultipleHubs: off,
 		StatefulSetAutoDeletePVC: on, StatefulSetAutoResizePVC: off, StatefulSetStartOrdinal: off, PodIndexLabel: on,
 	})
-	err = errors.Join(err, gates.Add(webhookGates()))
+	err = errors.Join(err, gates.Add(webhookGates()), accept(gates))
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()
 	hub.ClusterName = os.Getenv("SPOKE_CLUSTER_NAME")
@@ -116,6 +116,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)
 	o.Webhooks.bind(flags)
+	bindAccepted(flags)
 }
 
 // Validate lists everything that is wrong.
