@@ -24,6 +24,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+
+	"github.com/flotilla-project/flotilla/agent/podset/defaults"
 )
 
 // Spec is what changes in a running pod to bring it to another revision. It is stored on the pod during a grace period, so
@@ -203,8 +205,12 @@ func compare(path []string, from, to any) []change {
 	return []change{{path, replaced, to}}
 }
 
+// tree is the template with what the API server or our webhook would have filled in: a default that one of two templates
+// was stored without is no change.
 func tree(template *corev1.PodTemplateSpec) (map[string]any, error) {
-	raw, err := json.Marshal(template)
+	filled := template.DeepCopy()
+	defaults.Template(filled)
+	raw, err := json.Marshal(filled)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,13 @@ func TestDiff(t *testing.T) { // WL-4.3
 			to:     func(t *corev1.PodTemplateSpec) { t.Spec.Containers[0].Image = "web:2" },
 			images: map[string]string{"main": "web:2"},
 		},
+		"an image, and defaults that the old template was stored without": {
+			to: func(t *corev1.PodTemplateSpec) {
+				t.Spec.Containers[0].Image, t.Spec.Containers[0].ImagePullPolicy = "web:2", corev1.PullAlways
+				t.Spec.DNSPolicy, t.Spec.TerminationGracePeriodSeconds = corev1.DNSClusterFirst, new(int64(30))
+			},
+			images: map[string]string{"main": "web:2"},
+		},
 		"two images": {
 			to: func(t *corev1.PodTemplateSpec) {
 				t.Spec.Containers[0].Image, t.Spec.Containers[1].Image = "web:2", "log:2"
