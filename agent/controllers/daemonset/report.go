@@ -7,7 +7,7 @@ func (s *steps) Report(ds *kruise.DaemonSet, _ seen, p *plan, acted error) {
 	if p.idle || p.wrong != "" {
 		return // WL-3.3
 	}
-	c, status := p.counts, &ds.Status
+	c, status := p.steps.Counts, &ds.Status
 	status.DesiredNumberScheduled, status.CurrentNumberScheduled, status.NumberMisscheduled = c.Desired, c.Current, c.Misscheduled
 	status.NumberReady, status.NumberAvailable, status.NumberUnavailable = c.Ready, c.Available, c.Unavailable
 	status.UpdatedNumberScheduled = c.Updated

@@ -32,7 +32,6 @@ type plan struct {
 	renamed bool // set by Act: the revision's name was taken, and pods wait for the next round
 	spec    pernode.Spec
 	steps   pernode.Plan
-	counts  pernode.Counts
 	changes map[string]inplace.Spec // by a pod's label: what brings it to the current revision in place
 
 	pods  map[string]*corev1.Pod
@@ -81,7 +80,6 @@ func (p *plan) translate(found seen) error {
 	}
 	facts := p.facts(found.resting)
 	p.steps = pernode.Decide(p.spec, facts, p.now)
-	p.counts = pernode.Count(p.spec, facts, p.now)
 	p.name(facts)
 	p.trim = p.history.surplus(max(int(*p.set.Spec.RevisionHistoryLimit), 0), p.live())
 	return nil

@@ -57,7 +57,6 @@ func TestValidate(t *testing.T) { // WL-3.1
 			s.Volumes = []corev1.Volume{{Name: "d", VolumeSource: corev1.VolumeSource{GCEPersistentDisk: &corev1.GCEPersistentDiskVolumeSource{PDName: "x", ReadOnly: readOnly}}}}
 		}
 	}
-	roll := func(f func(*kruise.RollingUpdateDaemonSet)) func(*kruise.DaemonSet) { return rollingUpdate(f) }
 	for name, tc := range map[string]struct {
 		change func(*kruise.DaemonSet)
 		want   []string // fields; none: it is valid
@@ -80,18 +79,18 @@ func TestValidate(t *testing.T) { // WL-3.1
 		"delete hook":            {func(ds *kruise.DaemonSet) { ds.Spec.Lifecycle = &pub.Lifecycle{PreDelete: &pub.LifecycleHook{}} }, nil},
 		"on delete":              {func(ds *kruise.DaemonSet) { ds.Spec.UpdateStrategy.Type = "OnDelete" }, nil},
 		"unknown type":           {func(ds *kruise.DaemonSet) { ds.Spec.UpdateStrategy.Type = "Sometimes" }, []string{"spec.updateStrategy.type"}},
-		"unknown rolling type":   {roll(func(r *kruise.RollingUpdateDaemonSet) { r.Type = "Slow" }), []string{"spec.updateStrategy.rollingUpdate.rollingUpdateType"}},
-		"both budgets zero":      {roll(func(r *kruise.RollingUpdateDaemonSet) { r.MaxUnavailable, r.MaxSurge = ptr(0), ptr(0) }), []string{"spec.updateStrategy.rollingUpdate.maxUnavailable"}}, // WL-3.12.2
-		"both budgets":           {roll(func(r *kruise.RollingUpdateDaemonSet) { r.MaxUnavailable, r.MaxSurge = ptr(1), ptr(1) }), []string{"spec.updateStrategy.rollingUpdate.maxSurge"}},       // WL-3.12.2
+		"unknown rolling type":   {rollingUpdate(func(r *kruise.RollingUpdateDaemonSet) { r.Type = "Slow" }), []string{"spec.updateStrategy.rollingUpdate.rollingUpdateType"}},
+		"both budgets zero":      {rollingUpdate(func(r *kruise.RollingUpdateDaemonSet) { r.MaxUnavailable, r.MaxSurge = ptr(0), ptr(0) }), []string{"spec.updateStrategy.rollingUpdate.maxUnavailable"}}, // WL-3.12.2
+		"both budgets":           {rollingUpdate(func(r *kruise.RollingUpdateDaemonSet) { r.MaxUnavailable, r.MaxSurge = ptr(1), ptr(1) }), []string{"spec.updateStrategy.rollingUpdate.maxSurge"}},       // WL-3.12.2
 		"surge alone":            {maxSurge("10%"), nil},
 		"zero percent":           {maxUnavailable("0%"), []string{"spec.updateStrategy.rollingUpdate.maxUnavailable"}},
 		"over a hundred percent": {maxUnavailable("101%"), []string{"spec.updateStrategy.rollingUpdate.maxUnavailable"}},
 		"over a hundred":         {maxUnavailable("101"), nil},
 		"negative":               {maxUnavailable("-1"), []string{"spec.updateStrategy.rollingUpdate.maxUnavailable"}},
 		"malformed":              {maxUnavailable("many"), []string{"spec.updateStrategy.rollingUpdate.maxUnavailable"}},
-		"in place with surge":    {roll(func(r *kruise.RollingUpdateDaemonSet) { r.Type, r.MaxSurge = kruise.InplaceRollingUpdateType, ptr(1) }), []string{"spec.updateStrategy.rollingUpdate.maxSurge"}},
+		"in place with surge":    {rollingUpdate(func(r *kruise.RollingUpdateDaemonSet) { r.Type, r.MaxSurge = kruise.InplaceRollingUpdateType, ptr(1) }), []string{"spec.updateStrategy.rollingUpdate.maxSurge"}},
 		"negative partition":     {partition(-1), []string{"spec.updateStrategy.rollingUpdate.partition"}},
-		"malformed node selector": {roll(func(r *kruise.RollingUpdateDaemonSet) {
+		"malformed node selector": {rollingUpdate(func(r *kruise.RollingUpdateDaemonSet) {
 			r.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"a b": ""}}
 		}), []string{"spec.updateStrategy.rollingUpdate.selector"}},
 	} {

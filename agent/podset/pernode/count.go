@@ -2,16 +2,15 @@ package pernode
 
 import "time"
 
-// Count is 3.10: of a node's pods the oldest speaks for the node.
-func Count(spec Spec, pods []Pod, now time.Time) Counts {
-	var c Counts
-	for _, p := range look(&spec, pods, now).places {
+// count is 3.10: of a node's pods the oldest speaks for the node.
+func (d *decision) count() (c Counts) {
+	for _, p := range d.places {
 		switch {
 		case p.Run:
 			c.Desired++
 			if len(p.pods) > 0 {
 				c.Current++
-				c.add(&spec, p.pods[0], now)
+				c.add(d.spec, p.pods[0], d.now)
 			}
 		case len(p.pods) > 0:
 			c.Misscheduled++

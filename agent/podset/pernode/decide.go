@@ -13,6 +13,7 @@ func Decide(spec Spec, pods []Pod, now time.Time) Plan {
 		return Plan{}
 	}
 	d := look(&spec, pods, now)
+	d.plan.Counts = d.count()
 	d.manage()
 	d.plan.Ended = d.plan.Empty()
 	if d.plan.Ended && spec.Rolling {

@@ -147,7 +147,7 @@ func TestCount(t *testing.T) { // WL-3.10
 		pod("gone", "b"), // nowhere
 	}
 	want := Counts{Desired: 6, Current: 5, Misscheduled: 2, Ready: 4, Available: 2, Unavailable: 4, Updated: 4}
-	if d := cmp.Diff(want, Count(spec, pods, noon)); d != "" {
+	if d := cmp.Diff(want, Decide(spec, pods, noon).Counts); d != "" {
 		t.Error(d)
 	}
 }

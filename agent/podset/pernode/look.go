@@ -12,6 +12,7 @@ import (
 type place struct {
 	Node
 	pods []*Pod
+	one  [1]*Pod // room for pods where there is one, as nearly everywhere
 	// fresh and old are its pods that stay, at most one of each; more of one
 	// kind is excess. // WL-3.7
 	fresh, old *Pod
@@ -29,17 +30,22 @@ type decision struct {
 
 // look puts pods on their nodes. The order of lists is no fact.
 func look(spec *Spec, pods []Pod, now time.Time) *decision {
-	d := &decision{spec: spec, now: now, acted: map[*Pod]bool{}}
+	d := &decision{spec: spec, now: now, acted: map[*Pod]bool{}, places: make([]*place, len(spec.Nodes))}
+	all := make([]place, len(spec.Nodes))
 	at := make(map[string]*place, len(spec.Nodes))
-	for _, n := range spec.Nodes {
-		p := &place{Node: n}
-		at[n.Name] = p
-		d.places = append(d.places, p)
+	for i, n := range spec.Nodes {
+		all[i].Node, d.places[i], at[n.Name] = n, &all[i], &all[i]
 	}
-	slices.SortFunc(d.places, func(a, b *place) int { return cmp.Compare(a.Name, b.Name) })
+	byName := func(a, b *place) int { return cmp.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(d.places, byName) {
+		slices.SortFunc(d.places, byName)
+	}
 	for i := range pods {
 		p := &pods[i]
 		switch there := at[p.Node]; {
+		case there != nil && there.pods == nil:
+			there.one[0] = p
+			there.pods = there.one[:]
 		case there != nil:
 			there.pods = append(there.pods, p)
 		case p.Node != "" && !p.Bound && !p.Terminating:
