@@ -29,11 +29,12 @@ const (
 	// Pods count as updated only when the member spoke of the content that is wanted now.
 	AnnotationContent = "apps.flotilla.dev/content"
 	// AnnotationConfirmRemoval lets a held removal go on. Its value is the name of the object it stands on, or,
-	// on a cluster namespace, the name of that namespace.
+	// on a cluster namespace, the name of that namespace. The hub's controllers set it on works that an owner's or a
+	// cluster's deletion, or an owner's own spec, orders away.
 	AnnotationConfirmRemoval = "flotilla.dev/confirm-removal"
 	// AnnotationConfirmMassRemoval lets removals go on that were held because there were so many at once. On a
 	// ManagedCluster its value is that cluster's name, and the agent goes on; on the namespace of the hub it is the time
-	// (RFC 3339) until which the hub lets them pass.
+	// (RFC 3339) until which the hub lets them pass, and on an owner of works until which its works may go.
 	AnnotationConfirmMassRemoval = "flotilla.dev/confirm-mass-removal"
 	// AnnotationHubHistory is on every ManagedCluster: the id of the hub's history. Another id means that the hub was
 	// restored or replaced, and agents remove and change nothing until somebody confirms.
