@@ -47,6 +47,8 @@ type Set struct {
 	Labels func(revision string) map[string]string
 	// InOrder makes pods one after the other, and none after one that could not be made. // WL-2.6
 	InOrder bool
+	// TellClaims tells of claims that were made, too. // WL-2.15
+	TellClaims bool
 	// KeepStateless leaves a pod without lifecycle state without one when it is updated in place. // WL-2.12, WL-3.8
 	KeepStateless bool
 	// Tell hears of each action that succeeded or failed; it may be called
@@ -176,6 +178,9 @@ func (h Hands) create(ctx context.Context, set Set, c Create) error {
 			err = fmt.Errorf("create claim %s for slot %s: %w", claim.Name, c.Slot, err)
 			set.tell(Deed{Created, claim.Name, c.Why, err})
 			return err
+		}
+		if set.TellClaims && err == nil {
+			set.tell(Deed{Created, claim.Name, c.Why, nil})
 		}
 	}
 	made := pod.DeepCopy()

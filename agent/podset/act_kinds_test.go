@@ -73,3 +73,16 @@ func TestTheShortestWaitWins(t *testing.T) { // WL-0.8
 		t.Errorf("wakes after %s", plan.Recheck())
 	}
 }
+
+func TestClaimsThatWereMadeAreToldWhereAsked(t *testing.T) { // WL-2.15
+	for _, asked := range []bool{false, true} {
+		s := newStage(t)
+		s.set.TellClaims = asked
+		if err := s.act(creates("0")); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(s.told) == 2 && s.told[0].Pod == "data-web-0" && s.told[0].Err == nil; got != asked {
+			t.Errorf("asked %v, told %+v", asked, s.told)
+		}
+	}
+}

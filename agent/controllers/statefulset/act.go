@@ -70,7 +70,8 @@ func (s *steps) actOnPods(ctx context.Context, set *kruise.StatefulSet, p *plan)
 		}
 	}
 	return s.hands.Act(ctx, podset.Set{
-		Owner: set, Pods: p.pods, Hooks: p.set.Spec.Lifecycle, InOrder: true, KeepStateless: true, Change: p.changeOf, Labels: p.labels,
+		Owner: set, Pods: p.pods, Hooks: p.set.Spec.Lifecycle, InOrder: true, KeepStateless: true, TellClaims: true,
+		Change: p.changeOf, Labels: p.labels,
 		New: func(slot, name string) (*corev1.Pod, []*corev1.PersistentVolumeClaim, error) {
 			pod, claims, err := p.newPod(slot, name)
 			if err != nil {

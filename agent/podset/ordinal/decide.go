@@ -176,10 +176,9 @@ func (v *view) hold(m *member, what string) {
 // refresh moves every pod along that has no other action (2.6.1, 2.10 step 2). It tells whether it did anything: an update
 // waits for a plan without, whose counts the moves no longer change.
 func (v *view) refresh(targets []*seat) bool {
-	wanted := map[string]bool{}
 	for _, s := range targets {
 		if s.pod != nil && !s.pod.fresh {
-			wanted[s.pod.Name] = true
+			s.pod.wanted = true
 		}
 	}
 	did := false
@@ -188,7 +187,7 @@ func (v *view) refresh(targets []*seat) bool {
 		if m.acted || m.Terminating || m.Phase == podset.Finished {
 			continue
 		}
-		if r, due := m.Refreshed(v.spec.Lifecycle, wanted[m.Name], v.now); due {
+		if r, due := m.Refreshed(v.spec.Lifecycle, m.wanted, v.now); due {
 			v.move(m, r)
 			did = true
 		}

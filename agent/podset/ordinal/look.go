@@ -15,6 +15,7 @@ type member struct {
 	fresh   bool // of the update revision
 	healthy bool // 2.5, without minReadySeconds
 	up      bool // 2.5, available
+	wanted  bool // still to be updated
 	acted   bool // already has an action in this plan
 }
 
@@ -22,6 +23,7 @@ type member struct {
 type seat struct {
 	ordinal  int
 	pod      *member // nil: unborn
+	down     bool    // serves nobody, or is about to: update
 	revision string  // the pod's, or the one it will be made of
 }
 
@@ -45,7 +47,10 @@ func look(spec *Spec, pods []Pod, now time.Time) *view {
 		})
 		v.wakeFor(p)
 	}
-	slices.SortFunc(v.members, func(a, b member) int { return cmp.Compare(a.Ordinal, b.Ordinal) })
+	byOrdinal := func(a, b member) int { return cmp.Compare(a.Ordinal, b.Ordinal) }
+	if !slices.IsSortedFunc(v.members, byOrdinal) {
+		slices.SortFunc(v.members, byOrdinal)
+	}
 	v.seat()
 	v.fill()
 	return v
@@ -72,13 +77,16 @@ func (v *view) wakeFor(p *Pod) {
 
 // seat gives every ordinal of the window its pod; the others are condemned, highest first. // WL-2.6 E
 func (v *view) seat() {
-	at := make(map[int]*member, len(v.members))
-	for i := range v.members {
-		at[v.members[i].Ordinal] = &v.members[i]
-	}
-	for _, n := range Window(v.spec.Start, v.spec.Replicas, v.spec.Reserved) {
-		s := seat{ordinal: n, pod: at[n]}
-		if s.pod != nil {
+	window := Window(v.spec.Start, v.spec.Replicas, v.spec.Reserved)
+	v.seats = make([]seat, 0, len(window))
+	next := 0 // both run upwards
+	for _, n := range window {
+		for next < len(v.members) && v.members[next].Ordinal < n {
+			next++
+		}
+		s := seat{ordinal: n}
+		if next < len(v.members) && v.members[next].Ordinal == n {
+			s.pod = &v.members[next]
 			s.pod.seated, s.revision = true, s.pod.Revision
 		}
 		v.seats = append(v.seats, s)

@@ -64,18 +64,18 @@ func (v *view) updateAny(targets []*seat, whole bool) {
 
 // update is 2.10 from step 4 on.
 func (v *view) update(targets []*seat) {
-	down := map[int]bool{}
-	for _, s := range v.seats {
-		if v.isDown(s.pod) {
-			down[s.ordinal] = true
+	down := 0
+	for i := range v.seats {
+		if s := &v.seats[i]; v.isDown(s.pod) {
+			s.take(&down)
 		}
 	}
-	v.deleteMarked(down)
+	v.deleteMarked(&down)
 	for i, s := range targets {
 		if v.upToDate(s) {
 			continue
 		}
-		if len(down) >= v.spec.MaxUnavailable && !down[s.ordinal] {
+		if down >= v.spec.MaxUnavailable && !s.down {
 			v.plan.Waiting.Updates = v.outdated(targets[i:]) // a blocked target ends the loop // WL-2.16.5
 			return
 		}
@@ -85,7 +85,15 @@ func (v *view) update(targets []*seat) {
 		if !v.updatePod(s.pod) {
 			return
 		}
-		down[s.ordinal] = true
+		s.take(&down)
+	}
+}
+
+// take counts a place as down, once.
+func (s *seat) take(down *int) {
+	if !s.down {
+		s.down = true
+		*down++
 	}
 }
 
@@ -107,19 +115,19 @@ func (v *view) outdated(targets []*seat) (n int) {
 }
 
 // deleteMarked is 2.10 step 5: a pod that would go over the limit is skipped, and those below it may still fit.
-func (v *view) deleteMarked(down map[int]bool) {
+func (v *view) deleteMarked(down *int) {
 	for i := range slices.Backward(v.seats) {
 		s := &v.seats[i]
 		if s.pod == nil || !s.pod.Marked || s.pod.Terminating {
 			continue
 		}
-		if len(down) >= v.spec.MaxUnavailable && !down[s.ordinal] {
+		if *down >= v.spec.MaxUnavailable && !s.down {
 			v.plan.Waiting.Deletes++
 			continue
 		}
 		v.remove(s.pod, "it is marked for deletion")
 		s.pod.acted = true
-		down[s.ordinal] = true
+		s.take(down)
 	}
 }
 
