@@ -161,6 +161,16 @@ func (s *System) KillHub(ctx context.Context) error { return s.Fleet.Kill(ctx, h
 // StartHub starts a hub that was ended.
 func (s *System) StartHub(ctx context.Context) error { return s.Fleet.Again(ctx, hubName, nil) }
 
+// HubCommand starts another hub, with the rights of the one that runs and none of its other flags.
+func (s *System) HubCommand() []string {
+	return []string{s.binary("hub"), "--kubeconfig", s.path(HubCluster, "hub.kubeconfig")}
+}
+
+// AgentCommand starts another agent on a member, with the rights of the one that runs and none of its other flags.
+func (s *System) AgentCommand(member string) []string {
+	return []string{s.binary("agent"), "--kubeconfig", s.path(member, "agent.kubeconfig")}
+}
+
 // HubTool runs one of the tools in the hub's program, backup or restore, on the etcd of the hub.
 func (s *System) HubTool(ctx context.Context, args ...string) (string, error) {
 	endpoint, prefix := s.Fleet.Cluster(HubCluster).Etcd()
