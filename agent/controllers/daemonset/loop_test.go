@@ -79,6 +79,17 @@ func TestPodCarriesItsMarks(t *testing.T) { // WL-3.6
 	}
 }
 
+func TestATemplateNeedsNoLabels(t *testing.T) {
+	w := newWorld(t, 1, daemonSet(func(ds *kruise.DaemonSet) {
+		ds.Spec.Template.Labels = nil
+		ds.Spec.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "foreign", Operator: metav1.LabelSelectorOpDoesNotExist}}}
+	}))
+	w.settle()
+	if pod := w.pods()[0]; pod.Labels[hashLabel] != w.daemonSet().Status.DaemonSetHash {
+		t.Errorf("labels %v", pod.Labels)
+	}
+}
+
 func TestPodsCanBeBoundAtOnce(t *testing.T) { // WL-3.6: --assign-pods-by-scheduler=false
 	w := newWorld(t, 1, daemonSet())
 	w.restart(Options{BindPods: true})

@@ -2,7 +2,6 @@ package daemonset
 
 import (
 	"hash/fnv"
-	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -74,9 +73,11 @@ func (p *plan) newPod(node, _ string) (*corev1.Pod, []*corev1.PersistentVolumeCl
 		},
 		Spec: template.Spec,
 	}
-	maps.Copy(pod.Labels, p.labels(""))
+	for key, value := range p.labels("") {
+		metav1.SetMetaDataLabel(&pod.ObjectMeta, key, value)
+	}
 	if generation, ok := p.set.Annotations[appsv1.DeprecatedTemplateGeneration]; ok {
-		pod.Labels[templateGeneration] = generation
+		metav1.SetMetaDataLabel(&pod.ObjectMeta, templateGeneration, generation)
 	}
 	pod.Spec.Tolerations = tolerationsOf(&pod.Spec)
 	if r := p.rolling(); r != nil && r.Type == kruise.InplaceRollingUpdateType && !lifecycle.HasGate(pod, pub.InPlaceUpdateReady) { // WL-3.12.7
