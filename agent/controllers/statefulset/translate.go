@@ -221,8 +221,8 @@ func (p *plan) compare(existing []appsv1.ControllerRevision, pods []ordinal.Pod)
 }
 
 func (p *plan) change(from *appsv1.ControllerRevision) error {
-	before, err := revision.Template(from.Data.Raw)
-	if err != nil {
+	before, known := templateOf(from)
+	if !known {
 		p.unfit = fmt.Sprintf("revision %s cannot be read", from.Name)
 		return nil
 	}
@@ -244,6 +244,11 @@ func (p *plan) change(from *appsv1.ControllerRevision) error {
 	p.changes[from.Name] = change
 	p.spec.InPlaceFrom[from.Name] = true
 	return nil
+}
+
+func templateOf(r *appsv1.ControllerRevision) (*corev1.PodTemplateSpec, bool) {
+	template, err := revision.Template(r.Data.Raw)
+	return template, err == nil
 }
 
 var updateTypes = map[kruise.PodUpdateStrategyType]podset.UpdateType{

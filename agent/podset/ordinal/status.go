@@ -27,7 +27,7 @@ func Summarize(spec Spec, pods []Pod, plan Plan, now time.Time) Summary {
 	s := v.count()
 	t := v.trouble()
 	switch {
-	case t.none() && plan.Empty() && v.rolledOut(&s):
+	case t.none() && plan.Empty() && v.rolledOut():
 		s.Progress = podset.Settled
 	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notUp):
 		s.Progress = podset.Stuck
@@ -104,7 +104,7 @@ func (v *view) trouble() trouble {
 }
 
 // rolledOut: the partition keeps what it keeps, and a pause is what the spec wants.
-func (v *view) rolledOut(s *Summary) bool {
+func (v *view) rolledOut() bool {
 	return v.spec.Paused || v.spec.OnDelete || v.outdated(v.targets()) == 0
 }
 

@@ -31,7 +31,7 @@ func (v *view) targets() []*seat {
 	if v.spec.Prioritized {
 		slices.SortStableFunc(rest, func(a, b *seat) int { return slices.Compare(a.priority(), b.priority()) })
 	}
-	all := append(first, rest...)
+	all := slices.Concat(first, rest)
 	return all[:min(len(all), quota)]
 }
 
