@@ -3,7 +3,9 @@ package webhooks
 import (
 	"net/http"
 
+	policy "github.com/openkruise/kruise-api/policy/v1alpha1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
@@ -28,8 +30,8 @@ const (
 	createOrSpec = "oldObject == null || object.spec != oldObject.spec"
 	// The API server counts changes of a spec, but only after mutating webhooks were asked.
 	createOrGeneration          = "oldObject == null || object.metadata.generation != oldObject.metadata.generation"
-	protected                   = "has(oldObject.metadata.labels) && 'policy.kruise.io/delete-protection' in oldObject.metadata.labels"
-	newContentOrRemoveProtected = "request.operation == 'DELETE' ? " + protected + " : " + createOrGeneration
+	labelled                    = "has(oldObject.metadata.labels) && 'policy.kruise.io/delete-protection' in oldObject.metadata.labels"
+	newContentOrRemoveProtected = "request.operation == 'DELETE' ? " + labelled + " : " + createOrGeneration
 )
 
 type handlers struct {
@@ -88,16 +90,52 @@ func pods(handler http.Handler, all bool, home string) webhook.Hook {
 	return h
 }
 
+// protected are the hooks for objects of Kubernetes itself. They are ignored while nobody answers: nothing of the cluster
+// shall wait for us, and what they keep is a mistake, not a right. NP-8 (WH-1)
+func protected(handler http.Handler) (all []webhook.Hook) {
+	for _, k := range []struct{ name, path, group, resource string }{
+		{"vbuiltindeployment.kb.io", "/validate-apps-deployment", "apps", "deployments"},
+		{"vbuiltinreplicaset.kb.io", "/validate-apps-replicaset", "apps", "replicasets"},
+		{"vbuiltinstatefulset.kb.io", "/validate-apps-statefulset", "apps", "statefulsets"},
+		{"vcustomresourcedefinition.kb.io", "/validate-customresourcedefinition", "apiextensions.k8s.io", "customresourcedefinitions"},
+		{"vnamespace.kb.io", "/validate-namespace", "", "namespaces"},
+		{"vservice.kb.io", "/validate-service", "", "services"},
+		{"vingress.kb.io", "/validate-ingress", "networking.k8s.io", "ingresses"},
+	} {
+		all = append(all, webhook.Hook{
+			Configuration: Validating, Name: k.name, Policy: admissionv1.Ignore, TimeoutSeconds: patience, Path: k.path, Handler: handler,
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Delete},
+				Rule:       admissionv1.Rule{APIGroups: []string{k.group}, APIVersions: []string{"v1"}, Resources: []string{k.resource}},
+			}},
+			Objects:    having(policy.DeletionProtectionKey),
+			Namespaces: outside("kube-system"),
+		})
+	}
+	return all
+}
+
+func having(label string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: label, Operator: metav1.LabelSelectorOpExists}}}
+}
+
+func outside(namespaces ...string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpNotIn, Values: namespaces},
+	}}
+}
+
 // elsewhere selects the namespaces of users. By label as OpenKruise does it, and by name, which nobody can take off.
 func elsewhere(home string) *metav1.LabelSelector { // WL-0.9, NP-8 (WH-1)
 	names := []string{"kube-system"}
 	if home != "" {
 		names = append(names, home)
 	}
-	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-		{Key: "control-plane", Operator: metav1.LabelSelectorOpDoesNotExist},
-		{Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: names},
-	}}
+	selector := outside(names...)
+	selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+		Key: "control-plane", Operator: metav1.LabelSelectorOpDoesNotExist,
+	})
+	return selector
 }
 
 func rule(resource string, versions []string, operations ...admissionv1.OperationType) []admissionv1.RuleWithOperations {

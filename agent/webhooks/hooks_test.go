@@ -40,6 +40,31 @@ func TestWhatIsRegistered(t *testing.T) {
 	}
 }
 
+// NP-8.1, NP-8 (WH-1): objects of Kubernetes itself are asked about only with the label, and never held up by us.
+func TestProtectionOfKindsOfKubernetes(t *testing.T) {
+	all := protected(http.NotFoundHandler())
+	if len(all) != 7 {
+		t.Fatalf("%d hooks", len(all))
+	}
+	for _, h := range all {
+		ours, err := metav1.LabelSelectorAsSelector(h.Objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		where, err := metav1.LabelSelectorAsSelector(h.Namespaces)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Policy != admissionv1.Ignore || ours.Matches(labels.Set{}) || !ours.Matches(labels.Set{"policy.kruise.io/delete-protection": "Always"}) ||
+			where.Matches(labels.Set{"kubernetes.io/metadata.name": "kube-system"}) || h.Rules[0].Operations[0] != admissionv1.Delete {
+			t.Errorf("%s: %+v", h.Name, h)
+		}
+	}
+	if got := described(all[0]); got != "kruise-validating-webhook-configuration vbuiltindeployment.kb.io DELETE apps/v1 deployments" {
+		t.Error(got)
+	}
+}
+
 func described(h webhook.Hook) string {
 	r := h.Rules[0]
 	var operations []string

@@ -15,6 +15,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/webhooks/cloneset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/daemonset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
+	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
 	"github.com/flotilla-project/flotilla/agent/webhooks/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/template"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
@@ -61,6 +62,9 @@ func Register(m ctrl.Manager, o Options) error {
 	})
 	if o.Pods {
 		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
+	}
+	if o.Protection {
+		hooks = append(hooks, protected(protection.Validator(m.GetAPIReader()))...)
 	}
 	server, err := webhook.New(m.GetConfig(), o.Server, webhook.Set{Hooks: hooks, Conversions: conversions()})
 	if err != nil {
