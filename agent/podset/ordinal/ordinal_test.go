@@ -200,6 +200,8 @@ var plans = map[string]struct {
 	"a marked pod is deleted whatever the partition":                  {set(2, partition(2)), []Pod{up(0, "a", marked), up(1, "a")}, "delete 0"},
 	"a marked pod over the limit is skipped, one that is down is not": {set(3, parallel), []Pod{up(0, "b", unready, marked), up(1, "b"), up(2, "b", marked)}, "delete 0"}, // WL-2.16.5
 	"a blocked target ends the loop":                                  {set(3, parallel), []Pod{up(0, "a", unready), up(1, "b"), up(2, "a")}, ""},                         // WL-2.16.5
+	"an ordered set does not wait for a marked pod":                   {set(3), []Pod{up(0, "b"), up(1, "b", unready, marked), up(2, "b")}, "delete 1"},
+	"a paused one does":                                               {set(3, paused), []Pod{up(0, "b"), up(1, "b", unready, marked), up(2, "b")}, ""},
 	"marked pods use the update's budget":                             {set(3, parallel), []Pod{up(0, "b", marked), up(1, "a"), up(2, "a")}, "delete 0"},
 	"an update in place that is not done is down":                     {set(2, inPlace), []Pod{up(0, "a"), up(1, "b", changing, in(podset.Normal))}, ""},
 	"pods to come are down":                                           {set(3, parallel), ups("a", 0, 1), "create 2b"},

@@ -43,8 +43,8 @@ func (s *seat) priority() []int64 {
 	return s.pod.Priority[:]
 }
 
-// updateAny updates what the budget allows when the pass came this far, and else only pods whose hook was asked and has let
-// them go: they are down until they are updated, and an ordered pass would wait for them for ever.
+// updateAny updates what the budget allows when the pass came this far, and else only who is down already and would keep an
+// ordered pass waiting for ever: a pod that somebody wants deleted, and one whose hook was asked and has let it go.
 func (v *view) updateAny(targets []*seat, whole bool) {
 	if whole {
 		v.update(targets)
@@ -52,6 +52,12 @@ func (v *view) updateAny(targets []*seat, whole bool) {
 	}
 	if len(v.plan.Create)+len(v.plan.Delete) > 0 {
 		return
+	}
+	for i := range v.seats {
+		m := v.seats[i].pod
+		if m != nil && m.Marked && !m.up && m.Phase != podset.Finished && v.remove(m, "it is marked for deletion") {
+			return
+		}
 	}
 	for _, s := range targets {
 		m := s.pod
