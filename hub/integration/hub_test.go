@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1alpha1 "open-cluster-management.io/api/cluster/v1alpha1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
@@ -33,6 +35,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	appsv1alpha1 "github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon"
 	"github.com/flotilla-project/flotilla/hub/controllers/join"
 	"github.com/flotilla-project/flotilla/pkg/manager"
 	"github.com/flotilla-project/flotilla/test/fleet"
@@ -49,7 +52,7 @@ var installed sync.Once
 func scheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, appsv1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, clusterv1alpha1.Install, clusterv1beta1.Install, clusterv1beta2.Install, workv1.Install, workv1alpha1.Install, addonv1alpha1.Install, appsv1alpha1.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +172,7 @@ func (s server) run(t testing.TB, register ...func(ctrl.Manager) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	maps.Copy(watched, addon.Watched())
 	m, err := manager.New(s.serviceAccount(t, "flotilla-system", "hub"), scheme(t), logr.Discard(), "flotilla-hub-test", manager.Options{
 		MetricsAddr: "0", HealthProbeAddr: "0", QPS: 500, Burst: 500, CacheSyncTimeout: time.Minute, Watch: watched,
 	})

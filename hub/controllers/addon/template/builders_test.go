@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	agent = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"agent","namespace":"{{INSTALL_NAMESPACE}}"},"spec":{"template":{"spec":{"containers":[{"name":"a","image":"quay.io/x/agent:1","args":["--cluster={{CLUSTER_NAME}}","--hub={{HUB_KUBECONFIG}}","--level={{LEVEL}}","--other={{OTHER}}"],"env":[{"name":"LEVEL","value":"mine"}]}]}}}}`
+	agent = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"agent","namespace":"home"},"spec":{"template":{"spec":{"containers":[{"name":"a","image":"quay.io/x/agent:1","args":["--cluster={{CLUSTER_NAME}}","--hub={{HUB_KUBECONFIG}}","--level={{LEVEL}}","--other={{OTHER}}"],"env":[{"name":"LEVEL","value":"mine"}]}]}}}}`
 	crd   = `{"apiVersion":"example.com/v1","kind":"Thing","metadata":{"name":"kept","annotations":{"addon.open-cluster-management.io/deletion-orphan":""}}}`
 	bye   = `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"bye","namespace":"n","annotations":{"addon.open-cluster-management.io/addon-pre-delete":""}}}`
 )

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -113,7 +114,7 @@ func (p *plan) input(obj *installation, seen facts) (in input, why string) {
 	if in.template.Spec.AddonName != obj.Name {
 		return in, fmt.Sprintf("template %s is of add-on %q", in.template.Name, in.template.Spec.AddonName)
 	}
-	in.namespace = namespaceOf(obj, in.config)
+	in.namespace = namespaceOf(obj, in)
 	return in, ""
 }
 
@@ -140,15 +141,13 @@ func (in *input) take(ref config.Ref, hash string, seen facts) string {
 	return ""
 }
 
-// namespaceOf is where the add-on is installed. OCM-19.4
-func namespaceOf(obj *installation, c *addonv1alpha1.AddOnDeploymentConfig) string {
-	switch {
-	case c != nil && c.Spec.AgentInstallNamespace != "":
-		return c.Spec.AgentInstallNamespace
-	case obj.Spec.InstallNamespace != "":
-		return obj.Spec.InstallNamespace
+// namespaceOf is where the add-on is installed: credentials are put where its workloads run. OCM-19.4
+func namespaceOf(obj *installation, in input) string {
+	said := ""
+	if in.config != nil {
+		said = in.config.Spec.AgentInstallNamespace
 	}
-	return catalog.DefaultNamespace
+	return cmp.Or(said, home(in.template), obj.Spec.InstallNamespace, catalog.DefaultNamespace)
 }
 
 // deploy compares works with what was rendered. A hook is made when the add-on goes, and holds it until then. OCM-19.5

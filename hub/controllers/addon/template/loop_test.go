@@ -176,7 +176,7 @@ func TestAnAddOnIsRunByItsTemplate(t *testing.T) {
 		t.Error(d)
 	}
 	a := h.addon()
-	if a.Status.Namespace != "open-cluster-management-agent-addon" || a.Status.HealthCheck.Mode != "Customized" ||
+	if a.Status.Namespace != "home" || a.Status.HealthCheck.Mode != "Customized" ||
 		len(a.Status.Registrations) != 1 || a.Status.Registrations[0].SignerName != "kubernetes.io/kube-apiserver-client" || a.Status.Registrations[0].Subject.User != "" {
 		t.Errorf("%+v", a.Status)
 	}

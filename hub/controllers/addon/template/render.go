@@ -48,6 +48,7 @@ func render(in input) (all []manifest, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("render manifest %d of template %s: %w", i, in.template.Name, err)
 		}
+		in.move(o)
 		in.decorate(o, values)
 		raw, err := json.Marshal(o.Object)
 		if err != nil {
@@ -66,6 +67,43 @@ func is(o *unstructured.Unstructured, annotation, label string) bool {
 	_, annotated := o.GetAnnotations()[annotation]
 	_, labelled := o.GetLabels()[label]
 	return annotated || label != "" && labelled
+}
+
+// home is the namespace in which a template has its workloads: a manifest cannot have a variable for its namespace, so
+// another one is given by the deployment config, and takes the place of this.
+func home(t *addonv1alpha1.AddOnTemplate) string {
+	for _, m := range t.Spec.AgentSpec.Workload.Manifests {
+		o := &unstructured.Unstructured{}
+		if err := utiljson.Unmarshal(m.Raw, &o.Object); err == nil && isWorkload(o) && o.GetNamespace() != "" {
+			return o.GetNamespace()
+		}
+	}
+	return ""
+}
+
+func isWorkload(o *unstructured.Unstructured) bool {
+	return o.GroupVersionKind().Group == "apps" && (o.GetKind() == "Deployment" || o.GetKind() == "DaemonSet")
+}
+
+// move takes a manifest, and whom it binds, from the template's home to where the add-on is installed. What is in other
+// namespaces stays there. OCM-19.4
+func (in input) move(o *unstructured.Unstructured) {
+	from := home(in.template)
+	if from == "" || in.namespace == from {
+		return
+	}
+	if o.GetNamespace() == from {
+		o.SetNamespace(in.namespace)
+	}
+	if o.GetKind() == "Namespace" && o.GetName() == from {
+		o.SetName(in.namespace)
+	}
+	subjects, _ := o.Object["subjects"].([]any)
+	for _, s := range subjects {
+		if subject, ok := s.(map[string]any); ok && subject["namespace"] == from {
+			subject["namespace"] = in.namespace
+		}
+	}
 }
 
 // values are what a template may refer to. What the hub says goes before what people say.
@@ -115,7 +153,7 @@ func (in input) secrets() map[string]string {
 // decorate gives workloads their environment, their credentials and what the deployment config says about nodes, images
 // and proxies.
 func (in input) decorate(o *unstructured.Unstructured, values map[string]string) {
-	if o.GroupVersionKind().Group != "apps" || (o.GetKind() != "Deployment" && o.GetKind() != "DaemonSet") {
+	if !isWorkload(o) {
 		return
 	}
 	spec, found, err := unstructured.NestedMap(o.Object, "spec", "template", "spec")

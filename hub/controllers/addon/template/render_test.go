@@ -66,6 +66,34 @@ func TestCredentialsAreMounted(t *testing.T) {
 	}
 }
 
+// OCM-19.4: what is in the template's own namespace moves, with whoever is bound there.
+func TestAnAddOnMovesToItsNamespace(t *testing.T) {
+	of := tmpl(agent, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"home"}}`,
+		`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"b","namespace":"kube-system"},"subjects":[{"kind":"ServiceAccount","name":"a","namespace":"home"},{"kind":"ServiceAccount","name":"a","namespace":"else"}]}`)
+	c := deploymentConfig()
+	c.Spec.AgentInstallNamespace = "moved"
+	for want, in := range map[string]input{"home": {template: of}, "moved": {template: of, config: c}} {
+		in.namespace = namespaceOf(logs("h"), in)
+		var got []string
+		for _, m := range rendered(t, in) {
+			got = append(got, strings.Join([]string{m.kind, m.id.Namespace, m.id.Name}, " "))
+		}
+		if d := cmp.Diff([]string{"Deployment " + want + " agent", "Namespace  " + want, "RoleBinding kube-system b"}, got); d != "" {
+			t.Error(d)
+		}
+		if raw := string(rendered(t, in)[2].raw); !strings.Contains(raw, `"namespace":"`+want+`"`) || !strings.Contains(raw, `"namespace":"else"`) {
+			t.Error(raw)
+		}
+	}
+	plain := logs("h", func(a *installation) { a.Spec.InstallNamespace = "said" })
+	if got := namespaceOf(plain, input{template: tmpl(crd)}); got != "said" {
+		t.Error(got)
+	}
+	if got := namespaceOf(logs("h"), input{template: tmpl(crd)}); got != "open-cluster-management-agent-addon" {
+		t.Error(got)
+	}
+}
+
 func TestTheDeploymentConfigPlacesAndMirrors(t *testing.T) {
 	c := deploymentConfig()
 	c.Spec.NodePlacement = &addonv1alpha1.NodePlacement{NodeSelector: map[string]string{"a": "b"}, Tolerations: []corev1.Toleration{{Key: "infra"}}}
@@ -94,7 +122,7 @@ func TestAManifestThatIsNoneIsNamed(t *testing.T) {
 
 // OCM-19.5: names, labels, hashes, hooks apart, feedback for health, and what stays when the add-on goes.
 func TestWorks(t *testing.T) {
-	in := input{cluster: "east", addon: "logs", template: tmpl(agent, crd, bye)}
+	in := input{cluster: "east", addon: "logs", namespace: "home", template: tmpl(agent, crd, bye)}
 	deploy, hook, err := worksOf(logs("h"), in, rendered(t, in))
 	if err != nil || len(deploy) != 1 || hook == nil {
 		t.Fatalf("%v, %v, %v", deploy, hook, err)
@@ -107,8 +135,7 @@ func TestWorks(t *testing.T) {
 	if hook.Name != "addon-logs-pre-delete" || len(hook.Spec.Workload.Manifests) != 1 || len(w.Spec.Workload.Manifests) != 2 {
 		t.Errorf("%s %d %d", hook.Name, len(hook.Spec.Workload.Manifests), len(w.Spec.Workload.Manifests))
 	}
-	feedback := workv1.ManifestConfigOption{ResourceIdentifier: workv1.ResourceIdentifier{Group: "apps", Resource: "deployments", Name: "agent"}, FeedbackRules: []workv1.FeedbackRule{{Type: workv1.WellKnownStatusType}}}
-	feedback.ResourceIdentifier.Namespace = rendered(t, in)[0].id.Namespace
+	feedback := workv1.ManifestConfigOption{ResourceIdentifier: workv1.ResourceIdentifier{Group: "apps", Resource: "deployments", Namespace: "home", Name: "agent"}, FeedbackRules: []workv1.FeedbackRule{{Type: workv1.WellKnownStatusType}}}
 	if d := cmp.Diff([]workv1.ManifestConfigOption{feedback}, w.Spec.ManifestConfigs); d != "" {
 		t.Error(d)
 	}
