@@ -38,19 +38,19 @@ func bindAccepted(flags *pflag.FlagSet) {
 	}
 }
 
-// acceptedGates are those of which nothing comes yet: false unless listed as on. // NP-10
+// acceptedGates are those of which nothing comes yet. // NP-10
 var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
-	"KruiseDaemon": beta(true), "DaemonWatchingPod": beta(true), "PreDownloadImageForInPlaceUpdate": alpha(), "WorkloadSpread": beta(true),
-	"PodUnavailableBudgetDeleteGate": beta(true), "PodUnavailableBudgetUpdateGate": alpha(), "InPlaceUpdateEnvFromMetadata": beta(true),
-	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(), "PodProbeMarkerGate": beta(true),
+	"KruiseDaemon": beta(), "DaemonWatchingPod": beta(), "PreDownloadImageForInPlaceUpdate": alpha(), "WorkloadSpread": beta(),
+	"PodUnavailableBudgetDeleteGate": beta(), "PodUnavailableBudgetUpdateGate": alpha(), "InPlaceUpdateEnvFromMetadata": beta(),
+	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(), "PodProbeMarkerGate": beta(),
 	"PreDownloadImageForDaemonSetUpdate": alpha(), "CloneSetEventHandlerOptimization": alpha(), "ImagePullJobGate": alpha(),
 	"ResourceDistributionGate": alpha(), "DeletionProtectionForCRDCascadingGate": alpha(), "EnhancedLivenessProbe": alpha(),
 	"EnableExternalCerts": alpha(), "ForceDeleteTimeoutExpectationGate": alpha(), "InPlaceWorkloadVerticalScaling": alpha(),
 	"EnablePodProbeMarkerOnServerless": alpha(),
 }
 
-func beta(on bool) featuregate.FeatureSpec {
-	return featuregate.FeatureSpec{Default: on, PreRelease: featuregate.Beta}
+func beta() featuregate.FeatureSpec {
+	return featuregate.FeatureSpec{Default: true, PreRelease: featuregate.Beta}
 }
 
 func alpha() featuregate.FeatureSpec {
