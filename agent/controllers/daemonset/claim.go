@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -22,25 +23,25 @@ type claims struct {
 }
 
 // sortOut goes by the selector: what matches and has no controller is adopted, what no longer matches is let go.
-func sortOut(ds *kruise.DaemonSet, found seen) claims {
+func sortOut(ds *kruise.DaemonSet, selector labels.Selector, found seen) claims {
 	var c claims
 	for _, pod := range found.pods {
-		if c.take(ds, pod) {
+		if c.take(ds, selector, pod) {
 			c.pods = append(c.pods, pod)
 		}
 	}
 	for _, r := range found.revisions {
-		if c.take(ds, r) {
+		if c.take(ds, selector, r) {
 			c.revisions = append(c.revisions, r)
 		}
 	}
 	return c
 }
 
-func (c *claims) take(ds *kruise.DaemonSet, o client.Object) bool {
+func (c *claims) take(ds *kruise.DaemonSet, selector labels.Selector, o client.Object) bool {
 	owned := metav1.IsControlledBy(o, ds)
 	switch {
-	case owned && selects(ds, o):
+	case owned && selector.Matches(labels.Set(o.GetLabels())):
 		return true
 	case owned:
 		if o.GetDeletionTimestamp() == nil {

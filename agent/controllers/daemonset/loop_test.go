@@ -326,22 +326,22 @@ func TestNodesComeAndGo(t *testing.T) { // WL-3.4, WL-3.5
 	if n := len(w.pods()); n != 3 {
 		t.Errorf("%d pods on 3 nodes", n)
 	}
-	for name, want := range map[corev1.TaintEffect]int{corev1.TaintEffectNoSchedule: 3, corev1.TaintEffectNoExecute: 2} {
+	for _, step := range []struct {
+		taints                 []corev1.Taint
+		pods, wanted, misplace int
+	}{
+		{[]corev1.Taint{{Key: "broken", Effect: corev1.TaintEffectNoSchedule}}, 3, 2, 1},
+		{[]corev1.Taint{{Key: "broken", Effect: corev1.TaintEffectNoExecute}}, 2, 2, 0},
+		{nil, 3, 3, 0},
+	} {
 		var n corev1.Node
 		w.write(w.server.Plain.Get(t.Context(), client.ObjectKey{Name: "n2"}, &n))
-		n.Spec.Taints = []corev1.Taint{{Key: "broken", Effect: name}}
+		n.Spec.Taints = step.taints
 		w.write(w.server.Plain.Update(t.Context(), &n))
 		w.settle()
-		if s, n := w.daemonSet().Status, len(w.pods()); n != want || int(s.NumberMisscheduled) != want-2 || s.DesiredNumberScheduled != 2 {
-			t.Errorf("%s: %d pods, status %+v", name, n, s)
+		if s, n := w.daemonSet().Status, len(w.pods()); n != step.pods || int(s.NumberMisscheduled) != step.misplace || int(s.DesiredNumberScheduled) != step.wanted {
+			t.Errorf("%v: %d pods, status %+v", step.taints, n, s)
 		}
-		if want == 2 {
-			continue
-		}
-		// Put a pod back that the other effect may have removed.
-		n.Spec.Taints = nil
-		w.write(w.server.Plain.Update(t.Context(), &n))
-		w.settle()
 	}
 }
 

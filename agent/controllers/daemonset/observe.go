@@ -26,14 +26,14 @@ type seen struct {
 // Observe reads the cache. // WL-3.3
 func (s *steps) Observe(ctx context.Context, ds *kruise.DaemonSet) (seen, error) {
 	var found seen
-	if ds.DeletionTimestamp != nil || selectsAll(ds) {
+	selector, err := metav1.LabelSelectorAsSelector(ds.Spec.Selector)
+	if ds.DeletionTimestamp != nil || selectsAll(ds) || err != nil {
 		return found, nil // Decide says what that means
 	}
-	var err error
-	if found.pods, err = s.pods(ctx, ds); err != nil {
+	if found.pods, err = s.pods(ctx, ds, selector); err != nil {
 		return found, err
 	}
-	if found.revisions, err = s.revisions(ctx, ds); err != nil {
+	if found.revisions, err = s.revisions(ctx, ds, selector); err != nil {
 		return found, err
 	}
 	var nodes corev1.NodeList
@@ -55,7 +55,7 @@ func finished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
 }
 
-func (s *steps) pods(ctx context.Context, ds *kruise.DaemonSet) ([]*corev1.Pod, error) {
+func (s *steps) pods(ctx context.Context, ds *kruise.DaemonSet, selector labels.Selector) ([]*corev1.Pod, error) {
 	owned, err := index.PodsOf(ctx, s.local, ds)
 	if err != nil {
 		return nil, err
@@ -71,14 +71,14 @@ func (s *steps) pods(ctx context.Context, ds *kruise.DaemonSet) ([]*corev1.Pod, 
 		}
 	}
 	for i := range orphans {
-		if adoptable(ds, &orphans[i]) {
+		if adoptable(selector, &orphans[i]) {
 			all = append(all, &orphans[i])
 		}
 	}
 	return all, nil
 }
 
-func (s *steps) revisions(ctx context.Context, ds *kruise.DaemonSet) ([]*appsv1.ControllerRevision, error) {
+func (s *steps) revisions(ctx context.Context, ds *kruise.DaemonSet, selector labels.Selector) ([]*appsv1.ControllerRevision, error) {
 	owned, err := index.RevisionsOf(ctx, s.local, ds)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (s *steps) revisions(ctx context.Context, ds *kruise.DaemonSet) ([]*appsv1.
 		all = append(all, &owned[i])
 	}
 	for i := range orphans {
-		if adoptable(ds, &orphans[i]) {
+		if adoptable(selector, &orphans[i]) {
 			all = append(all, &orphans[i])
 		}
 	}
@@ -100,8 +100,8 @@ func (s *steps) revisions(ctx context.Context, ds *kruise.DaemonSet) ([]*appsv1.
 }
 
 // adoptable: an orphan that matches and stays. // WL-0.6
-func adoptable(ds *kruise.DaemonSet, o client.Object) bool {
-	return o.GetDeletionTimestamp() == nil && selects(ds, o)
+func adoptable(selector labels.Selector, o client.Object) bool {
+	return o.GetDeletionTimestamp() == nil && selector.Matches(labels.Set(o.GetLabels()))
 }
 
 // selects tells whether an object's labels match the selector; an empty one selects nothing here.

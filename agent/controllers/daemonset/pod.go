@@ -33,6 +33,9 @@ const (
 // twice ends in AlreadyExists and not in a second pod on a node; any change that was seen gives others.
 func (p *plan) name(facts []pernode.Pod) {
 	p.names = map[string]string{}
+	if len(p.steps.Create) == 0 {
+		return
+	}
 	taken := map[string]bool{}
 	pods := make([]podset.Pod, 0, len(facts))
 	for i := range facts {

@@ -60,7 +60,11 @@ func (s *steps) Decide(ds *kruise.DaemonSet, found seen, now time.Time) *plan {
 
 // translate fails for what only a user can put right.
 func (p *plan) translate(found seen) error {
-	if !selects(p.set, &corev1.Pod{ObjectMeta: p.set.Spec.Template.ObjectMeta}) {
+	selector, err := asSelector(p.set.Spec.Selector, "spec.selector")
+	if err != nil {
+		return err
+	}
+	if !selector.Matches(labels.Set(p.set.Spec.Template.Labels)) {
 		return errors.New("spec.template.metadata.labels must match spec.selector; add its labels to the template")
 	}
 	where, err := placementOf(&p.set.Spec.Template)
@@ -70,7 +74,7 @@ func (p *plan) translate(found seen) error {
 	if p.spec, err = p.engineSpec(where, found.nodes); err != nil {
 		return err
 	}
-	p.claims = sortOut(p.set, found)
+	p.claims = sortOut(p.set, selector, found)
 	if p.history, err = resolve(p.set, p.claims.revisions); err != nil {
 		return err
 	}
@@ -183,7 +187,7 @@ func (p *plan) compare() error {
 // facts is what the engine needs to know of the pods.
 func (p *plan) facts(resting map[string]time.Time) []pernode.Pod {
 	lens := podset.Lens{Hooks: hooksOf(p.set)}
-	var all []pernode.Pod
+	all := make([]pernode.Pod, 0, len(p.claims.pods))
 	for _, pod := range p.claims.pods {
 		p.pods[pod.Name] = pod
 		gate := lifecycle.HasGate(pod, pub.InPlaceUpdateReady)
