@@ -327,3 +327,14 @@ func TestLabelsFollowTheHealthOfAddOns(t *testing.T) {
 	a.Expect(a.Admin.Delete(t.Context(), plain)).To(Succeed())
 	a.Eventually(a.label("addon-health-1"), soon, interval).Should(BeEmpty())
 }
+
+// OCM-19.6: what people apply to see the workload manager is accepted, and asks for nothing but its lease.
+func TestTheWorkloadManagerCanBeOffered(t *testing.T) {
+	s, g := hubServer(t), NewWithT(t)
+	kinds := []string{}
+	for _, o := range objectsIn(t, "../../deploy/hub/addons/workload-manager.yaml") {
+		g.Expect(s.Admin.Create(t.Context(), o, client.DryRunAll)).To(Succeed())
+		kinds = append(kinds, o.GetKind()+" "+o.GetName())
+	}
+	g.Expect(kinds).To(Equal([]string{"ClusterManagementAddOn flotilla-workload-manager", "Placement workload-manager", "ManagedClusterSetBinding global"}))
+}

@@ -58,7 +58,7 @@ func said(a *installation) {
 	d.sayConfigured(a, false)
 }
 
-// OCM-19.2
+// OCM-19.1, OCM-19.2
 func TestInstallation(t *testing.T) {
 	p, none := []placement{selecting("east", "west")}, []placement{selecting()}
 	past := func(f facts) facts {
