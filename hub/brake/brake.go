@@ -49,8 +49,8 @@ type Facts struct {
 	Few int
 	// Share of the works, in percent, that may go within Window; 100 switches the brake off.
 	Share int
-	// Total is the number of works of the fleet, those removed within Window included.
-	Total int
+	// Total is the number of works that there are, and Gone how many of Removed are not among them any more.
+	Total, Gone int
 	// Removed are the works that went, or are going, and when that began.
 	Removed map[types.UID]Departure
 	// Held are the works whose removal was refused, and when last.
@@ -78,14 +78,21 @@ type Verdict struct {
 
 // Decide judges one removal.
 func Decide(f Facts, now time.Time) Verdict {
-	v := Verdict{Limit: max(f.Few, f.Total*f.Share/100)}
+	v := Verdict{Limit: f.limit(0)}
 	if f.going(f.Work, now) || f.Share >= 100 || f.Excuse != "" || now.Before(f.ConfirmedUntil) {
 		return v
 	}
 	v.Wanted = f.wanted(now)
+	v.Limit = f.limit(v.Wanted - 1)
 	v.Refused = v.Wanted > v.Limit
 	v.Counts = !v.Refused
 	return v
+}
+
+// limit is how many may go of the works there were when so many others left with this one. What came and went in turn was
+// never part of a larger fleet.
+func (f Facts) limit(others int) int {
+	return max(f.Few, (f.Total+min(f.Gone, others))*f.Share/100)
 }
 
 // wanted counts each work once, and only those that were there together: what is made, used and removed over and over

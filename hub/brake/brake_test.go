@@ -3,6 +3,7 @@ package brake
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -34,6 +35,11 @@ func inTurn(n int) map[types.UID]Departure {
 		all[types.UID(fmt.Sprint("turn", i))] = Departure{Born: at.Add(-time.Second + time.Millisecond), At: at}
 	}
 	return all
+}
+
+func merged(a, b map[types.UID]Departure) map[types.UID]Departure {
+	maps.Copy(a, b)
+	return a
 }
 
 func TestDecide(t *testing.T) {
@@ -167,7 +173,15 @@ func TestHoweverLongSomebodyAsksNoMoreThanTheShareGoes(t *testing.T) {
 		}
 		gone := map[int]bool{}
 		pause := time.Second
-		for range 40 {
+		for round := range 40 {
+			for i := range luck.IntN(20) { // meanwhile others try things out
+				work := types.UID(fmt.Sprint("tried", round, "-", i))
+				now.SetTime(now.Now().Add(time.Millisecond))
+				l.There(work, now.Now())
+				now.SetTime(now.Now().Add(time.Millisecond))
+				l.Judge(work, "", time.Time{}, false)
+				l.Gone(work)
+			}
 			for _, i := range luck.Perm(n) {
 				if !gone[i] && !l.Judge(types.UID(fmt.Sprint(i)), "", time.Time{}, false).Refused {
 					gone[i] = true

@@ -94,15 +94,14 @@ func (l *Ledger) Judge(work types.UID, excuse string, until time.Time, rehearsal
 }
 
 func (l *Ledger) facts() Facts {
-	f := Facts{Few: l.Few, Share: l.Share, Total: l.total(), Removed: l.removed, Held: l.held}
+	f := Facts{Few: l.Few, Share: l.Share, Total: len(l.works), Gone: l.gone(), Removed: l.removed, Held: l.held}
 	if len(l.held) > 0 {
 		f.HeldSince = l.since
 	}
 	return f
 }
 
-func (l *Ledger) total() int {
-	n := len(l.works)
+func (l *Ledger) gone() (n int) {
 	for work := range l.removed {
 		if _, there := l.works[work]; !there {
 			n++

@@ -29,6 +29,8 @@ type Departure struct {
 	Born, At time.Time
 	// Vanished without a word: no deletionTimestamp was ever seen.
 	Vanished bool
+	// Gone says that nothing of it is left, so that it is no longer among those that there are.
+	Gone bool
 }
 
 // Crowd is how many works left together, of how many. The zero value is a work that left alone.
@@ -64,19 +66,17 @@ func Excused(work *workv1.ManifestWork) bool {
 }
 
 // Crowds finds the departures that come so close together, and in such number, that somebody must have slipped. Each
-// of them is told the size of the largest crowd around it. Those that vanished are counted by themselves as well,
-// because fewer of them are too many.
+// of them is told the size of the largest crowd around it. Total is how many works there are. Those that vanished are
+// counted by themselves as well, because fewer of them are too many.
 func Crowds(total int, departures []Departure, share int) map[string]Crowd {
 	all := slices.SortedFunc(slices.Values(departures), func(a, b Departure) int { return a.At.Compare(b.At) })
 	vanished := slices.DeleteFunc(slices.Clone(all), func(d Departure) bool { return !d.Vanished })
 	out := map[string]Crowd{}
-	for _, c := range []struct {
-		departures []Departure
-		limit      int
-	}{{vanished, Limit(total, share, true)}, {all, Limit(total, share, false)}} {
-		for i := range c.departures {
-			tell(out, together(c.departures[i:]), c.limit, total)
-		}
+	for i := range vanished {
+		tell(out, together(vanished[i:]), total, share, true)
+	}
+	for i := range all {
+		tell(out, together(all[i:]), total, share, false)
 	}
 	return out
 }
@@ -96,12 +96,21 @@ func together(departures []Departure) (crowd []Departure) {
 	return crowd
 }
 
-func tell(out map[string]Crowd, crowd []Departure, limit, total int) {
-	if len(crowd) <= limit {
+// tell counts to those that there are the gone ones of the crowd itself: what came and went in turn was never part of
+// a larger whole.
+func tell(out map[string]Crowd, crowd []Departure, total, share int, vanished bool) {
+	for _, d := range crowd {
+		if d.Gone {
+			total++
+		}
+	}
+	if len(crowd) <= Limit(total, share, vanished) {
 		return
 	}
 	for _, d := range crowd {
-		out[d.Name] = Crowd{Count: max(out[d.Name].Count, len(crowd)), Total: total}
+		if len(crowd) >= out[d.Name].Count {
+			out[d.Name] = Crowd{Count: len(crowd), Total: total}
+		}
 	}
 }
 

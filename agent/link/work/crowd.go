@@ -83,8 +83,8 @@ func (a *Agent) crowdOf(ctx context.Context, record string) (brake.Crowd, error)
 			delete(c.gone, name)
 			continue
 		}
-		all[name] = true
 		if _, again := departures[name]; !again {
+			d.Gone = !all[name]
 			departures[name] = d
 		}
 	}
