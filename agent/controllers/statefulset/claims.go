@@ -102,6 +102,7 @@ func (c claims) misowned(slot string, pod metav1.OwnerReference, inside bool) []
 type fit struct {
 	misfit                       string // why no resizing helps
 	compatible, ready, completed bool
+	growing                      bool // it has something, and less than it asks for
 }
 
 func compare(claim, template *corev1.PersistentVolumeClaim) fit {
@@ -116,6 +117,7 @@ func compare(claim, template *corev1.PersistentVolumeClaim) fit {
 	has := claim.Status.Capacity[corev1.ResourceStorage]
 	f.compatible = f.misfit == "" && asks.Cmp(wants) >= 0
 	f.ready = has.Cmp(asks) >= 0
+	f.growing = !f.ready && !has.IsZero()
 	f.completed = f.compatible && (f.ready || slices.ContainsFunc(claim.Status.Conditions, func(c corev1.PersistentVolumeClaimCondition) bool {
 		return c.Type == corev1.PersistentVolumeClaimFileSystemResizePending && c.Status == corev1.ConditionTrue
 	}))
@@ -136,6 +138,7 @@ func (c claims) fits(slot string) ordinal.Claims {
 		all.Small = all.Small || !f.compatible
 		all.Unready = all.Unready || !f.ready
 		all.Incomplete = all.Incomplete || !f.completed
+		all.Growing = all.Growing || f.growing
 	}
 	return all
 }

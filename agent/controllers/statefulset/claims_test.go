@@ -264,14 +264,14 @@ func TestFit(t *testing.T) { // WL-2.9
 		claim, template *corev1.PersistentVolumeClaim
 		want            fit
 	}{
-		"as wanted":              {claim(), claim(), fit{"", true, true, true}},
-		"larger":                 {claim(asks("2Gi")), claim(), fit{"", true, false, false}},
-		"being resized":          {claim(asks("2Gi")), claim(asks("2Gi")), fit{"", true, false, false}},
-		"resized but the system": {claim(asks("2Gi"), pending), claim(asks("2Gi")), fit{"", true, false, true}},
-		"smaller":                {claim(), claim(asks("2Gi")), fit{"", false, true, false}},
-		"smaller and pending":    {claim(pending), claim(asks("2Gi")), fit{"", false, true, false}},
-		"a class on one side":    {claim(of("disk")), claim(), fit{"", true, true, true}},
-		"another class":          {claim(of("disk")), claim(of("tape")), fit{"claim data is of storage class disk, and its template of tape", false, true, false}},
+		"as wanted":              {claim(), claim(), fit{"", true, true, true, false}},
+		"larger":                 {claim(asks("2Gi")), claim(), fit{"", true, false, false, true}},
+		"being resized":          {claim(asks("2Gi")), claim(asks("2Gi")), fit{"", true, false, false, true}},
+		"resized but the system": {claim(asks("2Gi"), pending), claim(asks("2Gi")), fit{"", true, false, true, true}},
+		"smaller":                {claim(), claim(asks("2Gi")), fit{"", false, true, false, false}},
+		"smaller and pending":    {claim(pending), claim(asks("2Gi")), fit{"", false, true, false, false}},
+		"a class on one side":    {claim(of("disk")), claim(), fit{"", true, true, true, false}},
+		"another class":          {claim(of("disk")), claim(of("tape")), fit{"claim data is of storage class disk, and its template of tape", false, true, false, false}},
 	} {
 		if d := cmp.Diff(tc.want, compare(tc.claim, tc.template), cmp.AllowUnexported(fit{})); d != "" {
 			t.Errorf("%s: %s", name, d)

@@ -80,9 +80,10 @@ type trouble struct {
 	missing, condemned, marked int
 	notUp                      int // there, and not available
 	blocked                    int // of them, cannot become ready by themselves
+	growing                    int // their claims are being resized
 }
 
-func (t trouble) none() bool { return t.missing+t.condemned+t.marked+t.notUp == 0 }
+func (t trouble) none() bool { return t.missing+t.condemned+t.marked+t.notUp+t.growing == 0 }
 
 func (v *view) trouble() trouble {
 	t := trouble{condemned: len(v.condemned)}
@@ -95,6 +96,9 @@ func (v *view) trouble() trouble {
 			if s.pod.Blocked != "" {
 				t.blocked++
 			}
+		}
+		if s.pod != nil && v.spec.Resize && s.pod.Claims.Growing {
+			t.growing++
 		}
 		if s.pod != nil && s.pod.Marked && !v.spec.Paused && !v.spec.OnDelete {
 			t.marked++
@@ -119,6 +123,7 @@ func (v *view) message(s *Summary, plan *Plan, t trouble) string {
 	say(t.condemned, "to be removed")
 	say(t.marked, "marked for deletion")
 	say(t.notUp, "not available")
+	say(t.growing, "with claims that are being resized")
 	switch who := v.culprits(); {
 	case plan.Held != "":
 		parts = append(parts, "waiting for "+plan.Held)

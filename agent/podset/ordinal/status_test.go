@@ -88,6 +88,16 @@ var summaries = map[string]struct {
 		Summary{Replicas: 2, Ready: 1, Available: 1, Current: 2, Updated: 2, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "b", Progress: podset.Moving},
 		"1 marked for deletion",
 	},
+	"claims that are being resized": {
+		set(1, settledOn("b"), resize), []Pod{up(0, "b", claims(Claims{Unready: true, Incomplete: true, Growing: true}))},
+		Summary{Replicas: 1, Ready: 1, Available: 1, Current: 1, Updated: 1, UpdatedReady: 1, UpdatedAvailable: 1, CurrentRevision: "b", Progress: podset.Moving},
+		"1 with claims that are being resized",
+	},
+	"an update that waits for claims": {
+		set(2, resize, parallel), []Pod{up(0, "a"), up(1, "a", claims(Claims{Unready: true, Incomplete: true}))},
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 2, CurrentRevision: "a", Progress: podset.Moving},
+		"waiting for web-1 on node-1 to have its claims resized",
+	},
 	"the claim of the pod before": {
 		set(1, settledOn("b"), func(s *Spec) { s.Stale = map[int]string{0: "data-web-0"} }), nil,
 		Summary{CurrentRevision: "b", Progress: podset.Moving},

@@ -57,6 +57,7 @@ type Claims struct {
 	Small      bool   // they ask for less than the templates
 	Unready    bool   // they have less than they ask for
 	Incomplete bool   // small, or still being resized
+	Growing    bool   // they have something, and less than they ask for
 }
 
 // Plan is the next safe step: everything in it may be carried out now, in any order and only partly.

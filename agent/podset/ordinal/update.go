@@ -148,6 +148,7 @@ func (v *view) updatePod(m *member) bool {
 		return true
 	}
 	if v.spec.Resize && m.Claims.Incomplete {
+		v.hold(m, "to have its claims resized")
 		return true
 	}
 	if v.fits(m) {
