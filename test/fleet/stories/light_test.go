@@ -43,6 +43,7 @@ func TestMembersComeAndGo(t *testing.T) {
 		tell func(*world)
 	}{
 		{"what cannot be is explained", (*world).explains},
+		{"an add-on is offered to clusters", (*world).offersAnAddOn},
 		{"a denied cluster loses its rights and nothing else", (*world).denies},
 		{"certificates are renewed under load", (*world).rotates},
 		{"a mistaken selector is stopped", (*world).brakes},
@@ -164,7 +165,7 @@ func (w *world) put(member string) map[string]string {
 		all["Pod "+p.Name] = fmt.Sprintf("%s %s ready %v", p.UID, p.Spec.Containers[0].Image, isReady(&p))
 	}
 	for _, r := range w.records(member) {
-		all["AppliedManifestWork "+r.Spec.ManifestWorkName] = fmt.Sprintf("%s deleted %v evicted %v", r.UID, r.DeletionTimestamp, r.Status.EvictionStartTime)
+		all["AppliedManifestWork "+r.Spec.ManifestWorkName] = fmt.Sprintf("%s deleted %v", r.UID, r.DeletionTimestamp)
 	}
 	return all
 }
