@@ -45,7 +45,7 @@ var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
 	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(), "PodProbeMarkerGate": beta(),
 	"PreDownloadImageForDaemonSetUpdate": alpha(), "CloneSetEventHandlerOptimization": alpha(), "ImagePullJobGate": alpha(),
 	"ResourceDistributionGate": alpha(), "DeletionProtectionForCRDCascadingGate": alpha(), "EnhancedLivenessProbe": alpha(),
-	"EnableExternalCerts": alpha(), "ForceDeleteTimeoutExpectationGate": alpha(), "InPlaceWorkloadVerticalScaling": alpha(),
+	"ForceDeleteTimeoutExpectationGate": alpha(), "InPlaceWorkloadVerticalScaling": alpha(),
 	"EnablePodProbeMarkerOnServerless": alpha(),
 }
 

@@ -24,12 +24,14 @@ const (
 	TemplateNoDefaults featuregate.Feature = "TemplateNoDefaults"
 	// ResourcesDeletionProtection refuses to delete what carries the label for it (NP-9).
 	ResourcesDeletionProtection featuregate.Feature = "ResourcesDeletionProtection"
+	// EnableExternalCerts takes the webhooks' certificate from a Secret that others write (NP-8, WH-8).
+	EnableExternalCerts featuregate.Feature = "EnableExternalCerts"
 )
 
 func webhookGates() map[featuregate.Feature]featuregate.FeatureSpec {
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
 	return map[featuregate.Feature]featuregate.FeatureSpec{
-		PodWebhook: {Default: true, PreRelease: featuregate.Beta}, KruisePodReadinessGate: off, TemplateNoDefaults: off,
+		PodWebhook: {Default: true, PreRelease: featuregate.Beta}, KruisePodReadinessGate: off, TemplateNoDefaults: off, EnableExternalCerts: off,
 		ResourcesDeletionProtection: {Default: false, PreRelease: featuregate.Beta},
 	}
 }
@@ -75,9 +77,10 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 	if !o.Webhooks.Server.Enabled() {
 		return nil
 	}
-	pods := o.gates.Enabled(PodWebhook)
+	pods, server := o.gates.Enabled(PodWebhook), o.Webhooks.Server
+	server.Issued = o.gates.Enabled(EnableExternalCerts) && server.Secret != ""
 	return webhooks.Register(m, webhooks.Options{
-		Server:           o.Webhooks.Server,
+		Server:           server,
 		TemplateDefaults: !o.gates.Enabled(TemplateNoDefaults),
 		Pods:             pods,
 		AllPods:          pods && o.gates.Enabled(KruisePodReadinessGate), // NP-10 (FG-1)

@@ -82,6 +82,9 @@ func (k *keeper) certificate(ctx context.Context) error {
 
 // settle returns the pair that all replicas agree on, a new one when the present one is no good.
 func (k *keeper) settle(ctx context.Context) (Pair, error) {
+	if others, ok := k.store.(*issued); ok {
+		return k.settleIssued(ctx, others)
+	}
 	for {
 		pair, err := k.store.load(ctx)
 		if err != nil {

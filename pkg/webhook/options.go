@@ -21,6 +21,8 @@ type Options struct {
 	Service string
 	// Secret is the namespace/name of the certificate that replicas share; empty: each process has one of its own.
 	Secret string
+	// Issued says that others write that Secret, as cert-manager does, and that it is only read.
+	Issued bool
 }
 
 // Bind adds the flags, with the options' present values as defaults.
@@ -114,5 +116,8 @@ func (o *Options) store(c client.Client) store {
 		return &memory{}
 	}
 	namespace, name, _ := strings.Cut(o.Secret, "/")
+	if o.Issued {
+		return &issued{client: c, key: client.ObjectKey{Namespace: namespace, Name: name}}
+	}
 	return &secret{client: c, key: client.ObjectKey{Namespace: namespace, Name: name}}
 }
