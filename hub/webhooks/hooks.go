@@ -3,6 +3,7 @@ package webhooks
 import (
 	"net/http"
 
+	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -10,7 +11,7 @@ import (
 	"github.com/flotilla-project/flotilla/pkg/webhook"
 )
 
-type handlers struct{ clusterDefaults, clusters, bindings, works, templates http.Handler }
+type handlers struct{ clusterDefaults, clusters, bindings, works, templates, unitedDefaults, united http.Handler }
 
 // hooks is everything that admission asks the hub. Paths and configuration names are those of OCM-9. All fail closed
 // (OCM-21.1): each guards a right or a fact that nobody else looks after, and a door that opens when the guard is down
@@ -57,5 +58,21 @@ func hooks(h handlers) []webhook.Hook {
 		Path:          "/validate-work-open-cluster-management-io-v1alpha1-manifestworkreplicaset",
 		Rules:         rule(workv1.GroupName, "v1alpha1", "manifestworkreplicasets", create, update),
 		Conditions:    when(newContentOrRemoval), Handler: h.templates,
+	}, {
+		// Fail: as OpenKruise's own (WL-0.9), so that what is stored is what was checked.
+		Configuration: "uniteddeploymentmutators.admission.apps.flotilla.dev",
+		Name:          "muniteddeployment.kb.io",
+		Mutating:      true, Policy: admissionv1.Fail,
+		Path:       "/mutate-apps-kruise-io-v1alpha1-uniteddeployment",
+		Rules:      rule(kruisev1alpha1.GroupVersion.Group, "v1alpha1", "uniteddeployments", create, update),
+		Conditions: when(createOrSpec), Handler: h.unitedDefaults,
+	}, {
+		// Fail: what may not change would stop the members' workloads where they are.
+		Configuration: "uniteddeploymentvalidators.admission.apps.flotilla.dev",
+		Name:          "vuniteddeployment.kb.io",
+		Policy:        admissionv1.Fail,
+		Path:          "/validate-apps-kruise-io-v1alpha1-uniteddeployment",
+		Rules:         rule(kruisev1alpha1.GroupVersion.Group, "v1alpha1", "uniteddeployments", create, update),
+		Conditions:    when(createOrSpec), Handler: h.united,
 	}}
 }

@@ -9,7 +9,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 )
 
-// OCM-9.3, OCM-21.1: the names that other software knows, and that all fail closed.
+// OCM-9.3, OCM-21.1, WL-0.9: the names that other software knows, and that all fail closed.
 func TestWhatIsRegistered(t *testing.T) {
 	want := map[string]string{
 		"/mutate-cluster-open-cluster-management-io-v1-managedcluster":                  "managedclustermutators.admission.cluster.open-cluster-management.io CREATE,UPDATE managedclusters",
@@ -17,10 +17,12 @@ func TestWhatIsRegistered(t *testing.T) {
 		"/validate-cluster-open-cluster-management-io-v1beta2-managedclustersetbinding": "managedclustersetbindingvalidators.admission.cluster.open-cluster-management.io CREATE,UPDATE managedclustersetbindings",
 		"/validate-work-open-cluster-management-io-v1-manifestwork":                     "manifestworkvalidators.admission.work.open-cluster-management.io CREATE,UPDATE,DELETE manifestworks",
 		"/validate-work-open-cluster-management-io-v1alpha1-manifestworkreplicaset":     "manifestworkreplicasetvalidators.admission.work.open-cluster-management.io CREATE,UPDATE manifestworkreplicasets",
+		"/mutate-apps-kruise-io-v1alpha1-uniteddeployment":                              "uniteddeploymentmutators.admission.apps.flotilla.dev CREATE,UPDATE uniteddeployments",
+		"/validate-apps-kruise-io-v1alpha1-uniteddeployment":                            "uniteddeploymentvalidators.admission.apps.flotilla.dev CREATE,UPDATE uniteddeployments",
 	}
 	got := map[string]string{}
 	answer := http.NotFoundHandler()
-	for _, h := range hooks(handlers{answer, answer, answer, answer, answer}) {
+	for _, h := range hooks(handlers{answer, answer, answer, answer, answer, answer, answer}) {
 		var operations []string
 		for _, o := range h.Rules[0].Operations {
 			operations = append(operations, string(o))

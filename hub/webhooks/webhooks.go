@@ -15,6 +15,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/webhooks/managedcluster"
 	"github.com/flotilla-project/flotilla/hub/webhooks/managedclustersetbinding"
 	"github.com/flotilla-project/flotilla/hub/webhooks/manifestwork"
+	"github.com/flotilla-project/flotilla/hub/webhooks/uniteddeployment"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
 )
 
@@ -52,6 +53,8 @@ func Register(m ctrl.Manager, o Options) error {
 			bindings:        managedclustersetbinding.Validator(rights),
 			works:           works.Validator(),
 			templates:       works.TemplateValidator(),
+			unitedDefaults:  uniteddeployment.Defaulter(),
+			united:          uniteddeployment.Validator(),
 		}),
 		Conversions: conversions(),
 		Pages:       pages(m, o, rights),
