@@ -172,6 +172,20 @@ func TestInPlaceUpdateIsTwoWritesAndOneMoreWhenDone(t *testing.T) { // WL-4.2, W
 	}
 }
 
+func TestBothGatesOpenInOneWrite(t *testing.T) { // WL-4.8
+	s := newStage(t, apiPod("web-x", func(p *corev1.Pod) {
+		p.Spec.ReadinessGates = append(p.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: pub.KruisePodReadyConditionType})
+		p.Status.Conditions = nil
+	}))
+	if err := s.act(podset.Plan{Refresh: []podset.Refresh{{Pod: "web-x", Step: podset.OpenGate, State: podset.Normal}}}); err != nil {
+		t.Fatal(err)
+	}
+	s.wrote("patch pod/status web-x")
+	if pod := s.pod("web-x"); condition(pod, pub.InPlaceUpdateReady) != "True" || condition(pod, pub.KruisePodReadyConditionType) != "True" {
+		t.Errorf("%+v", pod.Status.Conditions)
+	}
+}
+
 func TestKubeletThatAnswersTheClosedGateCostsOneWrite(t *testing.T) { // never over four writes, conflicts included
 	s := newStage(t, apiPod("web-x"))
 	raced := false
