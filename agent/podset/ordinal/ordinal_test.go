@@ -209,10 +209,11 @@ var plans = map[string]struct {
 	"refreshing comes before updating":                                {set(2, parallel, inPlace), []Pod{up(0, "a"), up(1, "b", changing, func(p *Pod) { p.InPlace.Done = true })}, "refresh 1 Normal"},
 
 	// WL-2.10.1: unordered
-	"by priority":                       {set(3, unordered, func(s *Spec) { s.Prioritized = true }), []Pod{up(0, "a"), up(1, "a", priority(-5)), up(2, "a")}, "delete 1"},
-	"ties from the highest":             {set(3, unordered, func(s *Spec) { s.Prioritized = true }), ups("a", 0, 2), "delete 2"},
-	"updated ones use up the quota":     {set(3, unordered, partition(2), down(3)), []Pod{up(0, "b"), up(1, "a"), up(2, "a")}, ""},
-	"terminating ones use up the quota": {set(3, unordered, partition(2), down(3)), []Pod{up(0, "a"), up(1, "a", leaving), up(2, "a")}, ""},
+	"by priority":           {set(3, unordered, func(s *Spec) { s.Prioritized = true }), []Pod{up(0, "a"), up(1, "a", priority(-5)), up(2, "a")}, "delete 1"},
+	"ties from the highest": {set(3, unordered, func(s *Spec) { s.Prioritized = true }), ups("a", 0, 2), "delete 2"},
+	"a blocked one of a higher priority lets one that is down heal": {set(2, unordered, func(s *Spec) { s.Prioritized = true }), []Pod{up(0, "a", priority(-1)), up(1, "x", unready)}, "delete 1"},
+	"updated ones use up the quota":                                 {set(3, unordered, partition(2), down(3)), []Pod{up(0, "b"), up(1, "a"), up(2, "a")}, ""},
+	"terminating ones use up the quota":                             {set(3, unordered, partition(2), down(3)), []Pod{up(0, "a"), up(1, "a", leaving), up(2, "a")}, ""},
 
 	// WL-2.11, WL-2.12: hooks, in place
 	"in place where it fits":                  {set(2, inPlace), ups("a", 0, 1), "update 1"},

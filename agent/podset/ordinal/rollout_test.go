@@ -37,6 +37,9 @@ func TestPartitionedRolloutKeepsItsPromises(t *testing.T) { // WL-2.7
 		w.order(func(s *Spec) { s.UpdateRevision, s.Partition = "b", keep }, "roll to b but for %d", keep)
 		w.untilStill()
 		w.allOn("b")
+		if old := len(w.of("a")); old != keep {
+			w.fail("%d pods are old, the partition keeps %d", old, keep)
+		}
 		w.order(func(s *Spec) { s.Partition = 0 }, "roll the rest")
 		w.untilStill()
 		w.allOn("b")

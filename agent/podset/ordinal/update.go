@@ -82,8 +82,11 @@ func (v *view) update(targets []*seat) {
 			continue
 		}
 		if down >= v.spec.MaxUnavailable && !s.down {
-			v.plan.Waiting.Updates = v.outdated(targets[i:]) // a blocked target ends the loop // WL-2.16.5
-			return
+			v.plan.Waiting.Updates = max(v.plan.Waiting.Updates, v.outdated(targets[i:]))
+			if v.spec.Unordered {
+				continue // a broken pod of a lower priority would use up the budget for ever, and no other revision heal it
+			}
+			return // a blocked target ends the loop // WL-2.16.5
 		}
 		if s.pod == nil || s.pod.Terminating || s.pod.acted {
 			continue

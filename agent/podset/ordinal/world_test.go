@@ -52,6 +52,8 @@ func newSimulation(t *testing.T, seed int64, change ...func(*world)) *world {
 		s.Ordered = w.dice.IntN(3) == 0
 		s.Unordered = !s.Ordered && w.dice.IntN(2) == 0
 		s.Start = w.dice.IntN(2) * 3
+		s.Prioritized = s.Unordered && w.dice.IntN(2) == 0
+		s.PreparingUpdateAsUpdate = w.dice.IntN(4) == 0
 		s.UpdateType = podset.UpdateType(w.dice.IntN(2))
 		s.InPlaceFrom = map[string]bool{"a": true, "b": true, "c": w.dice.IntN(2) == 0}
 		if !s.Ordered {
@@ -116,6 +118,16 @@ func (w *world) at(n int) *simulated {
 	return nil
 }
 
+// of are the pods of a revision.
+func (w *world) of(revision string) (all []*simulated) {
+	for _, p := range w.pods {
+		if !p.gone && p.Revision == revision {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 func (w *world) changed(p *simulated) { p.version++ }
 
 // step is a moment of everybody.
@@ -129,13 +141,14 @@ func (w *world) step() {
 		}
 	}
 	w.watch()
-	if rings := !w.alarm.IsZero() && !w.now.Before(w.alarm); w.awake || rings {
-		w.pass()
-	}
 	for n := range w.ours {
-		if p := w.at(n); p != nil && w.isUp(p) || !slices.Contains(w.window(), n) {
+		// Up, or up as far as the agent can know: what failed in the moment in which it would have been is fate's.
+		if p := w.at(n); p != nil && (w.isUp(p) || w.isUp(&simulated{Pod: p.seen})) || !slices.Contains(w.window(), n) {
 			delete(w.ours, n)
 		}
+	}
+	if rings := !w.alarm.IsZero() && !w.now.Before(w.alarm); w.awake || rings {
+		w.pass()
 	}
 }
 
@@ -267,7 +280,7 @@ func (w *world) create(c podset.Create) {
 		return // AlreadyExists
 	}
 	p := &simulated{running: c.Revision, busy: w.dice.IntN(3)}
-	p.Pod = up(n, c.Revision, starting)
+	p.Pod = up(n, c.Revision, starting, priority(int64(w.dice.IntN(3))))
 	p.InPlace = podset.InPlace{Done: true, Due: podset.OpenGate}
 	if l := w.spec.Lifecycle; l != nil {
 		p.HookedDelete, p.HookedUpdate, p.AllHookedUpdate = l.PreDelete != nil, l.InPlaceUpdate != nil, l.InPlaceUpdate != nil
