@@ -132,5 +132,8 @@ func world(placements []placement, installed ...*installation) facts {
 			f.clusters[name] = cluster(name)
 		}
 	}
+	for _, a := range installed {
+		f.clusters[a.Namespace] = cluster(a.Namespace)
+	}
 	return f
 }

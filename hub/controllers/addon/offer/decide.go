@@ -162,6 +162,10 @@ func (d *decision) departs(live *installation) bool {
 	if d.offer.Spec.InstallStrategy.Type != addonv1alpha1.AddonInstallStrategyPlacements || excepted(live.Annotations) {
 		return false
 	}
+	// What becomes of a cluster that is deleted or detached is not for an add-on to say, and one that is missing says nothing.
+	if c := d.seen.clusters[live.Namespace]; c == nil || !c.DeletionTimestamp.IsZero() {
+		return false
+	}
 	left := settle - d.now.Sub(d.leftAt(live))
 	switch {
 	case slices.ContainsFunc(d.seen.placements, placement.undecided):

@@ -70,6 +70,8 @@ func TestInstallation(t *testing.T) {
 	with := func(f facts, c *clusterv1.ManagedCluster) facts { f.clusters[c.Name] = c; return f }
 	unknown, gone := world(p), cluster("west")
 	delete(unknown.clusters, "west")
+	nowhere := world(none, on("east", marked, said))
+	delete(nowhere.clusters, "east")
 	gone.DeletionTimestamp = &metav1.Time{Time: noon}
 	undecided, missing, partly := selecting(), placement{}, selecting("east")
 	undecided.decisions, partly.announced = 0, 2
@@ -95,6 +97,8 @@ func TestInstallation(t *testing.T) {
 		"the decisions are gone":                  {logs(placedBy("p")), past(world([]placement{undecided}, on("east", marked, said))), nil, time.Minute},
 		"the placement is gone":                   {logs(placedBy("p")), past(world([]placement{missing}, on("east", marked, said))), nil, time.Minute},
 		"the decisions are not all there":         {logs(placedBy("p")), past(world([]placement{partly}, on("east", marked, said), on("west", marked, said))), nil, time.Minute},
+		"the cluster leaves":                      {logs(placedBy("p")), past(with(world(none, on("west", marked, said)), gone)), nil, 0},
+		"the cluster is gone":                     {logs(placedBy("p")), past(nowhere), nil, 0},
 		"another placement is gone":               {logs(placedBy("p", "q")), past(world([]placement{selecting(), missing}, on("east", marked, said))), nil, time.Minute},
 		"one that no placement ever asked for":    {logs(placedBy("p")), past(world(none, on("east", said))), nil, 0},
 		"one that people want to keep":            {logs(placedBy("p")), past(world(none, on("east", marked, kept, said))), nil, 0},

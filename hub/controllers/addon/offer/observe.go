@@ -29,7 +29,7 @@ type facts struct {
 	installed []*installation
 	// placements in the order of the offer's strategies.
 	placements []placement
-	// clusters that are selected, by name; one that does not exist is not in it.
+	// clusters that are selected or were, by name; one that does not exist is not in it.
 	clusters map[string]*clusterv1.ManagedCluster
 	// configs that the hub reads and that exist.
 	configs map[config.Ref]hashed
@@ -129,17 +129,28 @@ func groupOf(d *clusterv1beta1.PlacementDecision) rollout.Group {
 	return rollout.Group{Index: int32(index), Name: d.Labels[clusterv1beta1.DecisionGroupNameLabel]}
 }
 
+// readClusters reads those that are selected, and those that an add-on may have to go from.
 func (s *Steps) readClusters(ctx context.Context, seen facts) error {
+	names := map[string]bool{}
 	for _, p := range seen.placements {
 		for name := range p.selected {
-			var c clusterv1.ManagedCluster
-			err := s.Hub.Get(ctx, client.ObjectKey{Name: name}, &c)
-			if client.IgnoreNotFound(err) != nil {
-				return fmt.Errorf("get cluster %s: %w", name, err)
-			}
-			if err == nil {
-				seen.clusters[name] = &c
-			}
+			names[name] = true
+		}
+	}
+	for _, a := range seen.installed {
+		names[a.Namespace] = names[a.Namespace] || a.Annotations[InstalledBy] == byPlacements
+	}
+	for name, wanted := range names {
+		var c clusterv1.ManagedCluster
+		if !wanted {
+			continue
+		}
+		err := s.Hub.Get(ctx, client.ObjectKey{Name: name}, &c)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("get cluster %s: %w", name, err)
+		}
+		if err == nil {
+			seen.clusters[name] = &c
 		}
 	}
 	return nil

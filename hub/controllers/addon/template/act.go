@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -155,8 +154,8 @@ func (s *Steps) revoke(ctx context.Context, key client.ObjectKey) error {
 		return client.IgnoreNotFound(err)
 	}
 	var errs []error
-	for _, b := range slices.All(left) {
-		errs = append(errs, s.withdraw(ctx, &b))
+	for i := range left {
+		errs = append(errs, s.withdraw(ctx, &left[i]))
 	}
 	return errors.Join(errs...)
 }

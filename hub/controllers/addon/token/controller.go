@@ -44,8 +44,9 @@ const (
 	reasonReady    = "TokenInfrastructureReady"
 	reasonFailed   = "TokenInfrastructureFailed"
 
-	// NameLabel and InfrastructureLabel mark the objects made here. OCM-19.4
-	NameLabel           = "addon.open-cluster-management.io/name"
+	// NameLabel says whose objects those made here are. OCM-19.4
+	NameLabel = "addon.open-cluster-management.io/name"
+	// InfrastructureLabel marks them. OCM-19.4
 	InfrastructureLabel = "addon.open-cluster-management.io/token-infrastructure"
 
 	// Role is the ClusterRole that an administrator binds to the hub.
