@@ -9,6 +9,7 @@ package brake
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -189,9 +190,38 @@ func Excuse(w *workv1.ManifestWork) string {
 	return ""
 }
 
-// Shrinks says that an update takes away more than half of what a work holds, which is as good as removing it.
+// Shrinks says that an update takes away more than half of what a work holds, which is as good as removing it. Works of
+// FederatedDeployments and UnitedDeployments stand for one workload; what travels with it may come and go.
 func Shrinks(old, new *workv1.ManifestWork) bool {
-	return 2*len(new.Spec.Workload.Manifests) < len(old.Spec.Workload.Manifests)
+	was, is := old.Spec.Workload.Manifests, new.Spec.Workload.Manifests
+	if 2*len(is) >= len(was) {
+		return false
+	}
+	return old.Labels[appsv1alpha1.LabelSubset] == "" || !holds(is, was)
+}
+
+// holds says that there were workloads, manifests that are not of the core group, and that all of them are there still.
+func holds(is, was []workv1.Manifest) bool {
+	there, were := workloads(is), workloads(was)
+	for one := range were {
+		if !there[one] {
+			return false
+		}
+	}
+	return len(were) > 0
+}
+
+type workload struct{ apiVersion, kind, namespace, name string }
+
+func workloads(manifests []workv1.Manifest) map[workload]bool {
+	all := map[workload]bool{}
+	for _, m := range manifests {
+		var o metav1.PartialObjectMetadata
+		if err := json.Unmarshal(m.Raw, &o); err == nil && o.APIVersion != "v1" {
+			all[workload{o.APIVersion, o.Kind, o.Namespace, o.Name}] = true
+		}
+	}
+	return all
 }
 
 // Owned says that a work is made for an object on the hub, which makes it again while it lives.

@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -148,6 +149,43 @@ func TestShrinks(t *testing.T) {
 	}
 }
 
+func TestWhatTravelsWithAWorkloadMayGo(t *testing.T) {
+	raw := func(texts ...string) (all []workv1.Manifest) {
+		for _, text := range texts {
+			all = append(all, workv1.Manifest{RawExtension: runtime.RawExtension{Raw: []byte(text)}})
+		}
+		return all
+	}
+	const (
+		namespace = `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`
+		config    = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"shop","name":"config"}}`
+		web       = `{"apiVersion":"apps.kruise.io/v1alpha1","kind":"CloneSet","metadata":{"namespace":"shop","name":"web"}}`
+		other     = `{"apiVersion":"apps.kruise.io/v1alpha1","kind":"CloneSet","metadata":{"namespace":"shop","name":"other"}}`
+	)
+	full := raw(namespace, config, config, config, web)
+	for name, tc := range map[string]struct {
+		subset string
+		is     []workv1.Manifest
+		want   bool
+	}{
+		"the workload stays":               {"a", raw(namespace, web), false},
+		"the workload goes":                {"a", raw(namespace, config), true},
+		"another takes its place":          {"a", raw(namespace, other), true},
+		"all goes":                         {"a", nil, true},
+		"a work that nobody can tell more": {"", raw(namespace, web), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := &workv1.ManifestWork{Spec: workv1.ManifestWorkSpec{Workload: workv1.ManifestsTemplate{Manifests: full}}}
+			if tc.subset != "" {
+				old.Labels = map[string]string{"apps.flotilla.dev/subset": tc.subset}
+			}
+			if got := Shrinks(old, &workv1.ManifestWork{Spec: workv1.ManifestWorkSpec{Workload: workv1.ManifestsTemplate{Manifests: tc.is}}}); got != tc.want {
+				t.Error(got)
+			}
+		})
+	}
+}
+
 func TestConfirmedUntil(t *testing.T) {
 	const key = "flotilla.dev/confirm-mass-removal"
 	if until, err := ConfirmedUntil(map[string]string{key: "2026-05-01T12:00:00Z"}); err != nil || !until.Equal(noon) {
@@ -174,7 +212,7 @@ func TestHoweverLongSomebodyAsksNoMoreThanTheShareGoes(t *testing.T) {
 		gone := map[int]bool{}
 		pause := time.Second
 		for round := range 40 {
-			for i := range luck.IntN(20) { // meanwhile others try things out
+			for i := range luck.IntN(6) { // meanwhile others try things out
 				work := types.UID(fmt.Sprint("tried", round, "-", i))
 				now.SetTime(now.Now().Add(time.Millisecond))
 				l.There(work, now.Now())

@@ -136,7 +136,7 @@ func (b *Brake) judge(ctx context.Context, old, work *workv1.ManifestWork, rehea
 	if b == nil || old == nil || !removal && !brake.Shrinks(old, work) || !old.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	if !b.counted.Load() {
+	if !b.counted.Load() && brake.Excuse(work) == "" {
 		return apierrors.NewServiceUnavailable("the hub is still counting its works; try again")
 	}
 	excuse, until, err := b.excuse(ctx, work)

@@ -241,6 +241,10 @@ func TestNothingGoesBeforeTheFleetIsCounted(t *testing.T) {
 	if err := b.judge(t.Context(), w, w, false); !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "counting") {
 		t.Errorf("%v", err)
 	}
+	w.Annotations = map[string]string{"flotilla.dev/confirm-removal": w.Name}
+	if err := b.judge(t.Context(), w, w, false); err != nil {
+		t.Errorf("what is ordered need not wait: %v", err)
+	}
 	var off *Brake
 	if err := off.judge(t.Context(), w, w, false); err != nil {
 		t.Error(err)
