@@ -92,6 +92,9 @@ type share struct {
 	// revision that it shall run, and the template that this is.
 	revision string
 	template map[string]any
+	// stable is what a progressive update goes back to, if it is one.
+	stable         string
+	stableTemplate map[string]any
 	// cluster is empty while there is none; then a problem says why.
 	cluster string
 	// content of the workload as it is wanted.
@@ -282,6 +285,10 @@ func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []wor
 		s.cluster = name
 		trouble = inTheWay(obj, s.subset, name, seen.strangers[s.name()], works)
 	}
+	here := s.hereOf(obj, works)
+	if here == nil {
+		s.startStable()
+	}
 	var want *workv1.ManifestWork
 	if trouble == nil {
 		want, trouble = s.render(obj, seen)
@@ -290,20 +297,32 @@ func (p *Plan) spread(obj *v1alpha1.FederatedDeployment, seen facts, works []wor
 		p.problems = append(p.problems, *trouble)
 		return
 	}
-	var here *work
-	for i, w := range works {
-		if w.cluster() == name && w.live.Name == want.Name {
-			here = &works[i]
-			continue
-		}
-		s.from = w.cluster()
-	}
 	switch {
 	case here == nil:
 		p.works = append(p.works, change{want: want, why: fmt.Sprintf("subset %s gets %d replicas on %s", s.name(), s.replicas, name)})
 	case here.leaving(): // its agent lets go of it first, then it is made again
 	case !agrees(here.live, want):
 		p.works = append(p.works, change{live: here.live, want: want, why: difference(*here, want, *s)})
+	}
+}
+
+// hereOf finds the work of the share in its cluster, and the cluster that it leaves.
+func (s *share) hereOf(obj *v1alpha1.FederatedDeployment, works []work) (here *work) {
+	for i, w := range works {
+		if w.cluster() == s.cluster && w.live.Name == workName(obj.Namespace, obj.Name, s.name()) {
+			here = &works[i]
+		} else if s.cluster != "" {
+			s.from = w.cluster()
+		}
+	}
+	return here
+}
+
+// startStable is for a workload that is made anew: one with a partition would have nothing to keep, and be on the update as
+// a whole.
+func (s *share) startStable() {
+	if s.partition > 0 && s.stableTemplate != nil {
+		s.revision, s.template, s.partition, s.paused = s.stable, s.stableTemplate, 0, false
 	}
 }
 
@@ -334,8 +353,8 @@ func inTheWay(obj *v1alpha1.FederatedDeployment, subset v1alpha1.Subset, cluster
 		}
 		if other.Name == name {
 			return &problem{reason: v1alpha1.ReasonWorkRefused, subset: subset.Name, message: fmt.Sprintf(
-				"ManifestWork %s/%s is there and was not made for this %s%s, so it is left alone and subset %q waits; delete it, or rename the subset",
-				cluster, name, originOf(obj).gvk.Kind, whose(other), subset.Name)}
+				"ManifestWork %s/%s is there%s and was not made for this %s, so it is left alone and subset %q waits; delete it, or rename the subset",
+				cluster, name, whose(other), originOf(obj).gvk.Kind, subset.Name)}
 		}
 		if older(other, works, cluster) {
 			return &problem{reason: v1alpha1.ReasonWorkRefused, subset: subset.Name, message: fmt.Sprintf(

@@ -61,6 +61,7 @@ func (p *Plan) wave(obj *v1alpha1.FederatedDeployment, seen facts, of map[string
 		s := &p.shares[i]
 		s.revision, s.partition, s.paused = t.Revision, t.Partition, t.Frozen
 		s.template = p.templateOf(s.revision, seen)
+		s.stable, s.stableTemplate = plan.State.Stable, p.templateOf(plan.State.Stable, seen)
 	}
 }
 

@@ -104,6 +104,34 @@ func TestAnUpdateThatFailsRollsBackByItself(t *testing.T) {
 	f.mustSay(condition.Stalled, "False")
 }
 
+// In its new cluster a subset has no pod of the update that its wave does not allow.
+func TestASubsetThatMovesKeepsToItsWave(t *testing.T) {
+	f := stage(t, web(inWaves(func(p *v1alpha1.ProgressiveUpdate) { p.Waves[0].SoakSeconds, p.Waves[1].Pause = 180, false })))
+	f.run(2 * time.Minute)
+	f.change(image("web:v2"))
+	f.run(30 * time.Second)
+	f.each = func() {
+		if set := f.sets["north/shop.web.c"]; set != nil && f.web().Status.Rollout.Wave == 1 {
+			updated := 0
+			for _, p := range set.pods {
+				if p.image == "web:v2" {
+					updated++
+				}
+			}
+			if updated > 2 {
+				t.Errorf("at %s %d of 5 pods are updated, 2 may be", f.clock.Now().Sub(noon), updated)
+			}
+		}
+	}
+	f.change(onCluster(2, "north"))
+	f.run(6 * time.Minute)
+	f.run(2 * time.Minute)
+	f.mustSay(condition.Ready, "True AllReplicasReady")
+	if f.sets["west/shop.web.c"] != nil || len(f.sets["north/shop.web.c"].pods) != 5 {
+		t.Errorf("in the end %s", f.on("web:v2"))
+	}
+}
+
 // Whatever revision is brought back, at whatever moment, although history keeps none beyond those in use.
 func TestUndoAtAnyMoment(t *testing.T) {
 	for name, tc := range map[string]struct {
