@@ -35,9 +35,8 @@ type keeper struct {
 	ended chan struct{}
 
 	mu      sync.Mutex
-	account string    // UID of the service account, while there is one
-	ends    time.Time // of the certificate in hand; zero: not known
-	began   time.Time
+	account string            // UID of the service account, while there is one
+	held    *x509.Certificate // the one in hand; nil: not known
 }
 
 func (k *keeper) run(ctx context.Context) {
@@ -51,11 +50,10 @@ func (k *keeper) look(threshold float64) time.Duration {
 	period -= rand.N(period/10 + 1)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ends.IsZero() {
+	if k.held == nil {
 		return period
 	}
-	due := time.Until(k.ends) - time.Duration(threshold*float64(k.ends.Sub(k.began)))
-	return min(period, max(due, time.Second))
+	return min(period, register.Lasts(k.held, threshold, time.Now()))
 }
 
 // check makes the credential anew when it is due, and otherwise what lies around it right.
@@ -110,7 +108,7 @@ func (k *keeper) worn(have map[string][]byte, threshold float64) string {
 func (k *keeper) hold(cert *x509.Certificate) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.began, k.ends = cert.NotBefore, cert.NotAfter
+	k.held = cert
 }
 
 func (k *keeper) renew(ctx context.Context) error {
@@ -163,7 +161,7 @@ func (k *keeper) rotated(failed error) metav1.Condition {
 	defer k.mu.Unlock()
 	return metav1.Condition{
 		Type: conditionRotated, Status: metav1.ConditionTrue, Reason: reasonUpdated,
-		Message: fmt.Sprintf("client certificate rotated starting from %s to %s", k.began.UTC().Format(time.RFC3339), k.ends.UTC().Format(time.RFC3339)),
+		Message: fmt.Sprintf("client certificate rotated starting from %s to %s", k.held.NotBefore.UTC().Format(time.RFC3339), k.held.NotAfter.UTC().Format(time.RFC3339)),
 	}
 }
 

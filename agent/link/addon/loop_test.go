@@ -169,7 +169,7 @@ func (w *world) given() {
 func TestACertificateIsRenewedInTime(t *testing.T) { // OCM-6.1, OCM-19.4
 	w := newWorld(t, alpha(kube()))
 	w.Expect(w.reconcile()).To(Succeed())
-	w.issue(10 * time.Minute) // of an hour: due at once
+	w.issue(4 * time.Second) // of an hour: due at once, but not faster than it runs out
 	w.issue(time.Hour)
 	w.Eventually(func(g Gomega) {
 		block, _ := pem.Decode(w.secret(g).Data[keyCert])

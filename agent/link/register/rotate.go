@@ -37,15 +37,19 @@ func Due(have Credentials, want Identity, kubeconfig []byte, threshold float64, 
 	return ""
 }
 
-// DueIn is how long until a certificate has to be renewed, for those that live so short that the next look would come
-// too late. One that is due as soon as it is issued, of a signer that dates it back, is renewed at a measured pace.
-// What cannot be read lasts for ever.
+// DueIn is how long until the certificate has to be renewed. What cannot be read lasts for ever.
 func DueIn(have Credentials, threshold float64, now time.Time) time.Duration {
 	chain, err := certutil.ParseCertsPEM(have.Cert)
 	if err != nil || len(chain) == 0 {
 		return math.MaxInt64
 	}
-	life, left := lifetime(chain[0], now)
+	return Lasts(chain[0], threshold, now)
+}
+
+// Lasts is how long until a certificate has to be renewed, for those that live so short that the next look would come
+// too late. One that is due as soon as it is issued, of a signer that dates it back, is renewed at a measured pace.
+func Lasts(cert *x509.Certificate, threshold float64, now time.Time) time.Duration {
+	life, left := lifetime(cert, now)
 	return max(left-time.Duration(threshold*float64(life)), min(left/2, shortestPause), 0)
 }
 
