@@ -39,3 +39,21 @@ func TestWebhookOptions(t *testing.T) {
 		t.Errorf("limit %d", o.Webhooks.ManifestLimit)
 	}
 }
+
+// Without webhooks the hub removes what Placements no longer select as OCM's does. OCM-18.5
+func TestPlacementsAreBrakedWhereDeletionsAre(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want bool
+	}{
+		"no webhooks":        {nil, false},
+		"webhooks":           {[]string{"--webhook-port=9443"}, true},
+		"the brake is off":   {[]string{"--webhook-port=9443", "--mass-removal-share=100"}, false},
+		"it always brakes":   {[]string{"--webhook-port=9443", "--mass-removal-share=0"}, true},
+		"only its share set": {[]string{"--mass-removal-share=20"}, false},
+	} {
+		if o := parse(t, tc.args...); o.Webhooks.braked() != tc.want {
+			t.Errorf("%s: %v", name, !tc.want)
+		}
+	}
+}
