@@ -1,6 +1,6 @@
 // Package template has the API server judge pod templates: the rules for pods are its own, thousands of lines that cannot
-// be imported. A PodTemplate is created as a dry run, which the server fills in, validates and forgets. One call of two or
-// three milliseconds, made only for templates that are new or changed.
+// be imported. A PodTemplate is created as a dry run, which the server fills in, validates and forgets. One call, made
+// only for templates that are new or changed: five to eight milliseconds for a large one on two busy cores.
 //
 // It stores nothing and owns nothing. It promises that a server which cannot say what is wrong is not taken for one that
 // found something wrong: then a template passes, and its pods are judged when they are created.
