@@ -1,6 +1,7 @@
 package manifestwork
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
@@ -156,6 +158,21 @@ func (b *Brake) judge(ctx context.Context, old, work *workv1.ManifestWork, rehea
 	return brake.Refuse(work, v.Message(counted, work.Namespace, work.Name, b.now.Now()))
 }
 
+// addOnGone says that a work belongs to an installation of an add-on that is deleted, which takes its works along: through
+// the garbage collector, which could confirm nothing. What cannot be read says nothing.
+func (b *Brake) addOnGone(ctx context.Context, w *workv1.ManifestWork) bool {
+	name := w.Labels[addonv1alpha1.AddonLabelKey]
+	if name == "" {
+		return false
+	}
+	installation := &addonv1alpha1.ManagedClusterAddOn{}
+	key := client.ObjectKey{Namespace: cmp.Or(w.Labels[addonv1alpha1.AddonNamespaceLabelKey], w.Namespace), Name: name}
+	if err := b.hub.Get(ctx, key, installation); err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	return !installation.DeletionTimestamp.IsZero()
+}
+
 // asTemplated says that a work shrinks to what its ManifestWorkReplicaSet asks for, which is an order of that one's author.
 // What cannot be read says nothing.
 func (b *Brake) asTemplated(ctx context.Context, w *workv1.ManifestWork) bool {
@@ -183,6 +200,9 @@ func (b *Brake) excuse(ctx context.Context, w *workv1.ManifestWork) (string, tim
 	}
 	if cluster.Annotations[appsv1alpha1.AnnotationDetach] != "" {
 		return "its cluster is being detached", time.Time{}, nil
+	}
+	if b.addOnGone(ctx, w) {
+		return "its add-on was removed", time.Time{}, nil
 	}
 	home := &corev1.Namespace{}
 	if err := b.hub.Get(ctx, client.ObjectKey{Name: brake.Namespace}, home); client.IgnoreNotFound(err) != nil {

@@ -16,6 +16,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	toolscache "k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	workv1alpha1 "open-cluster-management.io/api/work/v1alpha1"
@@ -39,7 +40,7 @@ type fleet struct {
 func newFleet(t *testing.T, works int, objects ...client.Object) fleet {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.Install, workv1.Install, workv1alpha1.Install} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, addonv1alpha1.Install, clusterv1.Install, workv1.Install, workv1alpha1.Install} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -140,6 +141,37 @@ func TestSmallFleetsAreWorkedOnWithoutAWord(t *testing.T) {
 		g.Expect(f.remove(t, numbered(i))).To(Succeed())
 	}
 	g.Expect(f.remove(t, numbered(10))).NotTo(Succeed())
+}
+
+// An add-on that is removed from the fleet takes its works along, by the garbage collector.
+func TestWorksOfAnAddOnThatIsGoneDoNotCount(t *testing.T) {
+	staying := &addonv1alpha1.ManagedClusterAddOn{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: "logs"}}
+	going := &addonv1alpha1.ManagedClusterAddOn{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "logs", Finalizers: []string{"a/b"},
+		DeletionTimestamp: &metav1.Time{Time: noon}}}
+	for name, tc := range map[string]struct {
+		labels map[string]string
+		passes bool
+	}{
+		"none of an add-on":              {nil, false},
+		"its add-on is there":            {map[string]string{addonv1alpha1.AddonLabelKey: "logs"}, false},
+		"its add-on is gone":             {map[string]string{addonv1alpha1.AddonLabelKey: "metrics"}, true},
+		"its add-on is going, elsewhere": {map[string]string{addonv1alpha1.AddonLabelKey: "logs", addonv1alpha1.AddonNamespaceLabelKey: "other"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t, 40, staying, going)
+			held := 0
+			for i := range 40 {
+				w := numbered(i)
+				w.Labels = tc.labels
+				if err := f.remove(t, w); err != nil {
+					held++
+				}
+			}
+			if tc.passes != (held == 0) {
+				t.Errorf("%d of 40 are held", held)
+			}
+		})
+	}
 }
 
 func TestWorksThatComeAndGoAllDayAreNeverMany(t *testing.T) {
