@@ -173,6 +173,7 @@ func TestDaemonSetFromNothingToAnotherImage(t *testing.T) { // WL-3.5, WL-3.8, W
 		d.Expect(pod.Spec.ReadinessGates).To(ContainElement(corev1.PodReadinessGate{ConditionType: pub.InPlaceUpdateReady}))
 	}
 	d.Expect(d.getSet().Status.Conditions).To(BeEmpty())
+	d.Eventually(count.String).Should(ContainSubstring(fmt.Sprintf("POST events:%d", n))) // they come by themselves, and late
 	count.reset()
 	d.Consistently(count.String, time.Second).Should(Equal("map[]"), "a settled set is written to")
 
@@ -181,9 +182,11 @@ func TestDaemonSetFromNothingToAnotherImage(t *testing.T) { // WL-3.5, WL-3.8, W
 	t.Logf("updating %d pods in place took %.2f writes a pod: %v", n, float64(count.onPods())/n, count)
 	d.Expect(count.onPods()).To(BeNumerically("<=", 4*n))
 	d.Expect(uids(d.pods())).To(Equal(uids(pods)), "pods were made anew")
-	var events corev1.EventList
-	d.Expect(d.client.List(t.Context(), &events, client.InNamespace(d.namespace))).To(Succeed())
-	d.Expect(fmt.Sprint(events.Items)).To(And(ContainSubstring("SuccessfulCreate"), ContainSubstring("SuccessfulUpdatePodInPlace"), ContainSubstring("daemonset-controller")))
+	d.Eventually(func() string {
+		var events corev1.EventList
+		d.Expect(d.client.List(t.Context(), &events, client.InNamespace(d.namespace))).To(Succeed())
+		return fmt.Sprint(events.Items)
+	}).Should(And(ContainSubstring("SuccessfulCreate"), ContainSubstring("SuccessfulUpdatePodInPlace"), ContainSubstring("daemonset-controller")))
 
 	stop()
 	again, _ := d.controller()

@@ -26,10 +26,11 @@ type seen struct {
 // Observe reads the cache. // WL-3.3
 func (s *steps) Observe(ctx context.Context, ds *kruise.DaemonSet) (seen, error) {
 	var found seen
-	selector, err := metav1.LabelSelectorAsSelector(ds.Spec.Selector)
-	if ds.DeletionTimestamp != nil || selectsAll(ds) || err != nil {
+	selector, readable := selectorOf(ds)
+	if ds.DeletionTimestamp != nil || !readable {
 		return found, nil // Decide says what that means
 	}
+	var err error
 	if found.pods, err = s.pods(ctx, ds, selector); err != nil {
 		return found, err
 	}
@@ -104,8 +105,14 @@ func adoptable(selector labels.Selector, o client.Object) bool {
 	return o.GetDeletionTimestamp() == nil && selector.Matches(labels.Set(o.GetLabels()))
 }
 
-// selects tells whether an object's labels match the selector; an empty one selects nothing here.
-func selects(ds *kruise.DaemonSet, o client.Object) bool {
+// selectorOf is what a DaemonSet selects, unless that is everything or cannot be read.
+func selectorOf(ds *kruise.DaemonSet) (labels.Selector, bool) {
 	selector, err := metav1.LabelSelectorAsSelector(ds.Spec.Selector)
-	return err == nil && !selector.Empty() && selector.Matches(labels.Set(o.GetLabels()))
+	return selector, err == nil && !selector.Empty()
+}
+
+// selects tells whether an object's labels match the selector.
+func selects(ds *kruise.DaemonSet, o client.Object) bool {
+	selector, readable := selectorOf(ds)
+	return readable && selector.Matches(labels.Set(o.GetLabels()))
 }
