@@ -2,6 +2,7 @@ package podset
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/openkruise/kruise-api/apps/pub"
@@ -190,9 +191,16 @@ func restartsOf(pod *corev1.Pod) (regular, sidecars int32) {
 	return regular, sidecars
 }
 
-// blockedBy is why a pod cannot become ready by itself, in the API's own word.
+// longestWhy is how much of a scheduler's words fits in a message with other culprits.
+const longestWhy = 200
+
+// blockedBy is why a pod cannot become ready by itself, in the API's own word. Of what a scheduler says the first sentence
+// counts the nodes and names what they lack; the rest is about other pods.
 func blockedBy(pod *corev1.Pod) string {
 	if c := life.Condition(pod, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+		if why, _, _ := strings.Cut(c.Message, ". "); why != "" && len(why) <= longestWhy {
+			return c.Reason + " (" + why + ")"
+		}
 		return c.Reason
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {

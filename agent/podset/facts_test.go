@@ -89,6 +89,10 @@ func TestFacts(t *testing.T) {
 		"no node has room": {podset.Lens{}, func(p *corev1.Pod) {
 			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: "False", Reason: "Unschedulable"})
 		}, func(p *podset.Pod) { p.Blocked = "Unschedulable" }},
+		"what the nodes lack": {podset.Lens{}, func(p *corev1.Pod) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: "False", Reason: "Unschedulable",
+				Message: "0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."})
+		}, func(p *podset.Pod) { p.Blocked = "Unschedulable (0/2 nodes are available: 2 Insufficient cpu)" }},
 		"sidecars count their restarts apart": {podset.Lens{}, func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "side", RestartPolicy: &always}, {Name: "init"}}
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "side", RestartCount: 5}, {Name: "init", RestartCount: 9}}
