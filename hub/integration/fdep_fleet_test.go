@@ -206,7 +206,7 @@ func TestAUnitedDeploymentLivesOnTheHub(t *testing.T) {
 
 	// A FederatedDeployment of the same name takes nothing over, and says why.
 	f.Expect(f.Admin.Create(t.Context(), f.object())).To(Succeed())
-	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(ContainSubstring("was not made for this FederatedDeployment for UnitedDeployment web"))
+	f.Eventually(f.says("web", "Stalled"), soon, interval).Should(ContainSubstring("for UnitedDeployment web and was not made for this FederatedDeployment"))
 	f.Expect(f.work("east", "a").Labels).To(HaveKeyWithValue(appsv1alpha1.LabelUnitedDeployment, "web"))
 
 	// Once it is gone the other may have the names.

@@ -95,6 +95,8 @@ type share struct {
 	// stable is what a progressive update goes back to, if it is one.
 	stable         string
 	stableTemplate map[string]any
+	// kept: a Placement dropped the cluster, which is silent or was until now.
+	kept bool
 	// cluster is empty while there is none; then a problem says why.
 	cluster string
 	// content of the workload as it is wanted.
@@ -143,6 +145,7 @@ func (s *steps) Decide(obj *v1alpha1.FederatedDeployment, seen facts, now time.T
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonInvalidSpec, message: err.Error()}}}
 	}
 	plan.topology(obj, seen)
+	plan.keepSilent(obj, seen, now)
 	plan.adapt(obj, seen, of, now)
 	if err := plan.allocate(obj, seen, of); err != nil {
 		return Plan{problems: []problem{{reason: v1alpha1.ReasonAllocationFailed, message: err.Error()}}}
@@ -175,7 +178,7 @@ func decideRemoval(obj *v1alpha1.FederatedDeployment, seen facts) Plan {
 // allocate shares the replicas out (WL-5.5).
 func (p *Plan) allocate(obj *v1alpha1.FederatedDeployment, seen facts, of map[string][]work) error {
 	if seen.placement != nil {
-		p.weigh(obj, seen, of)
+		p.weighAround(obj, seen, of)
 		return nil
 	}
 	r, lines := allocate.Request{Replicas: obj.Spec.Replicas, Adaptive: adaptive(obj)}, standIns(obj)

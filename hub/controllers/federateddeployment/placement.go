@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/apis/apps/v1alpha1"
 	"github.com/flotilla-project/flotilla/hub/allocate"
+	"github.com/flotilla-project/flotilla/hub/schedule"
 )
 
 // placed is what is known of the Placement that an object refers to.
@@ -23,6 +25,8 @@ type placed struct {
 	there bool
 	// satisfied and misconfigured are its conditions, if it has them.
 	satisfied, misconfigured *metav1.Condition
+	// leftOut says why it does not decide for other clusters.
+	leftOut *metav1.Condition
 	// selected is how many clusters it says it has selected.
 	selected int
 	// scores of the clusters that it decides for.
@@ -57,6 +61,7 @@ func placementOf(ctx context.Context, r client.Reader, obj *v1alpha1.FederatedDe
 	p.there, p.selected = placement.DeletionTimestamp.IsZero(), int(placement.Status.NumberOfSelectedClusters)
 	p.satisfied = meta.FindStatusCondition(placement.Status.Conditions, clusterv1beta1.PlacementConditionSatisfied)
 	p.misconfigured = meta.FindStatusCondition(placement.Status.Conditions, clusterv1beta1.PlacementConditionMisconfigured)
+	p.leftOut = meta.FindStatusCondition(placement.Status.Conditions, schedule.ConditionLeftOut)
 	var decisions clusterv1beta1.PlacementDecisionList
 	err = r.List(ctx, &decisions, client.InNamespace(obj.Namespace), client.MatchingLabels{clusterv1beta1.PlacementLabel: ref.Name}, client.UnsafeDisableDeepCopy)
 	if err != nil {
@@ -84,9 +89,24 @@ func (p *placed) undecided() string {
 	case len(p.scores) == 0 && p.satisfied == nil:
 		return at + " has not decided yet; wait, or see that a placement controller is running"
 	case len(p.scores) == 0:
-		return fmt.Sprintf("%s selects no cluster (%s: %s); change it, or scale to 0 replicas if none are wanted", at, p.satisfied.Reason, p.satisfied.Message)
+		return fmt.Sprintf("%s selects no cluster (%s: %s%s); change it, or scale to 0 replicas if none are wanted", at, p.satisfied.Reason, p.satisfied.Message, p.others())
 	}
 	return ""
+}
+
+// shownOthers is how much is repeated of why a Placement leaves clusters out; the rest is on the Placement.
+const shownOthers = 400
+
+// others says which clusters it does not decide for, and why.
+func (p *placed) others() string {
+	if p.leftOut == nil || p.leftOut.Status != metav1.ConditionTrue {
+		return ""
+	}
+	why := p.leftOut.Message
+	if len(why) > shownOthers {
+		why = strings.ToValidUTF8(why[:shownOthers], "") + "..."
+	}
+	return "; " + why
 }
 
 // settling says that not all decisions are there yet, or some are there no longer: who is missing may only be on the way.

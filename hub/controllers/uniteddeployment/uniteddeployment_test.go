@@ -326,7 +326,7 @@ func TestANamesakeIsNotFoughtWith(t *testing.T) {
 	if l := h.works()["west/shop.web.b"].Labels; l[v1alpha1.LabelUnitedDeploymentUID] != "web-uid" || l[v1alpha1.LabelFederatedDeployment] != "" {
 		t.Errorf("labels %v", l)
 	}
-	want := `Stalled True WorkRefused ManifestWork east/shop.web.a is there and was not made for this UnitedDeployment for FederatedDeployment web, so it is left alone and subset "a" waits; delete it, or rename the subset`
+	want := `Stalled True WorkRefused ManifestWork east/shop.web.a is there for FederatedDeployment web and was not made for this UnitedDeployment, so it is left alone and subset "a" waits; delete it, or rename the subset`
 	if got := said(h.web().Status); !slices.Contains(got, want) {
 		t.Errorf("%q lacks %q", got, want)
 	}
