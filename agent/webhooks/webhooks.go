@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -86,7 +87,9 @@ func judgeOf(m ctrl.Manager, home string) (template.Judge, error) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("build scheme: %w", err)
 	}
-	c, err := client.New(m.GetConfig(), client.Options{Scheme: scheme})
+	cfg := rest.CopyConfig(m.GetConfig())
+	cfg.WarningHandler = rest.NoWarnings{} // they are about users' templates, who would not see them in our log
+	c, err := client.New(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
