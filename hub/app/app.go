@@ -69,7 +69,7 @@ var controllers = []struct {
 		if !o.gates.Enabled(AddonManagement) {
 			return nil
 		}
-		return addon.Register(m, addon.Options{})
+		return addon.Register(m, addon.Options{Braked: o.Webhooks.braked()})
 	}},
 	{"federateddeployment", func(m ctrl.Manager, o *Options) error {
 		return federateddeployment.Register(m, federateddeployment.Options{

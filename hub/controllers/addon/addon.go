@@ -42,6 +42,8 @@ const Name = "addon"
 type Options struct {
 	// Clock is now; nil is the real one.
 	Clock clock.PassiveClock
+	// Braked keeps installations of which too many at once are no longer selected, until somebody confirms.
+	Braked bool
 }
 
 // Watched narrows what the hub's cache holds of kinds that clusters have by the thousand, to objects made here.
@@ -80,7 +82,7 @@ func Register(m ctrl.Manager, o Options) error {
 		}
 	}
 	return errors.Join(
-		offer.Register(m, offer.Options{Clock: o.Clock, Placements: placements, Configs: configs}),
+		offer.Register(m, offer.Options{Clock: o.Clock, Braked: o.Braked, Placements: placements, Configs: configs}),
 		standing.Register(m, standing.Options{Works: works}),
 		label.Register(m),
 		approval.Register(m),

@@ -78,7 +78,7 @@ func on(cluster string, change ...func(*installation)) *installation {
 	return a
 }
 
-func marked(a *installation)  { metav1.SetMetaDataAnnotation(&a.ObjectMeta, InstalledBy, byPlacements) }
+func marked(a *installation)  { metav1.SetMetaDataAnnotation(&a.ObjectMeta, InstalledBy, "team/p") }
 func orphan(a *installation)  { a.OwnerReferences = nil }
 func leaving(a *installation) { a.DeletionTimestamp = &metav1.Time{Time: noon} }
 func kept(a *installation) {

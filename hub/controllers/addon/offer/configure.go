@@ -45,7 +45,7 @@ func (d *decision) configure(want *installation) {
 	switch {
 	case selected:
 		base = config.Resolve(base, config.Of(placed(d.offer)[i].Configs))
-	case want.Annotations[InstalledBy] == byPlacements && len(placed(d.offer)) > 0:
+	case want.Annotations[InstalledBy] != "" && len(placed(d.offer)) > 0:
 		return // whether it goes is not sure yet, so it stays as it is
 	}
 	held := selected && !d.started[want.Namespace]

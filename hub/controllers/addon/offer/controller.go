@@ -4,9 +4,9 @@
 // configuration references, the condition Configured and, while one waits for its turn, Progressing. OCM-19.1 to OCM-19.3
 //
 // It promises that an add-on goes from a cluster only when a Placement had selected that cluster and really no longer
-// does – a Placement that is gone, or whose decisions are being rewritten, takes nothing away –; that a configuration
-// that cannot be found leaves those in place that are; and that it touches nothing but owners of add-ons that drive
-// themselves.
+// does – a Placement that is gone, or whose decisions are being rewritten, takes nothing away, and one that suddenly
+// selects far fewer clusters is asked to mean it –; that a configuration that cannot be found leaves those in place that
+// are; and that it touches nothing but owners of add-ons that drive themselves.
 package offer
 
 import (
@@ -54,6 +54,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Placements says that Placements and ManagedClusters are served.
 	Placements bool
+	// Braked keeps installations of which too many at once are no longer selected, until somebody confirms.
+	Braked bool
 	// Configs are the kinds among ConfigKinds that are served.
 	Configs []config.Kind
 }

@@ -8,21 +8,26 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 
+	"github.com/flotilla-project/flotilla/hub/brake"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/catalog"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 	"github.com/flotilla-project/flotilla/hub/rollout"
+	"github.com/flotilla-project/flotilla/pkg/condition"
 )
 
 const (
-	// InstalledBy marks installations that follow Placements: when none selects their cluster any more, they go. Those that
-	// people made for other clusters are not touched.
+	// InstalledBy marks installations that follow Placements, with the one that asked for them, "<namespace>/<name>": when
+	// none selects their cluster any more, they go. Those that people made for other clusters are not touched.
 	InstalledBy = "flotilla.dev/installed-by"
-	// byPlacements is its value.
-	byPlacements = "placements"
+
+	// ReasonRemovalHeld: so many installations are no longer selected that somebody has to confirm it.
+	ReasonRemovalHeld = "RemovalHeld"
 
 	// copied begins the annotations of a cluster that its add-ons get. OCM-19.2
 	copied = "addon.open-cluster-management.io"
@@ -42,6 +47,8 @@ type plan struct {
 	defaults     []addonv1alpha1.DefaultConfigReference
 	progressions []addonv1alpha1.InstallProgression
 	recheck      time.Duration
+	// braked says why installations stay that are no longer selected.
+	braked string
 }
 
 // change is an installation as it is and as it should be.
@@ -51,6 +58,8 @@ type change struct{ live, want *installation }
 type removal struct {
 	live *installation
 	why  string
+	// meant: the offer itself does not name the placement any more.
+	meant bool
 }
 
 // Recheck is when a rollout, a departure or a hold is looked at again.
@@ -95,7 +104,43 @@ func decide(obj *offer, seen facts, now time.Time) plan {
 	for _, live := range seen.installed {
 		d.settle(live)
 	}
+	d.brake()
 	return p
+}
+
+// brake keeps the installations that Placements no longer select, if they are many and the offer does not confirm it.
+func (d *decision) brake() {
+	// The kind has no namespace; kubectl takes one all the same.
+	s := brake.Shrink{Kind: "clustermanagementaddon", Namespace: "default", Name: d.offer.Name, Annotations: d.offer.Annotations, Because: "placements no longer select their clusters"}
+	for _, r := range d.remove {
+		if !r.meant {
+			s.Clusters = append(s.Clusters, r.live.Namespace)
+		}
+	}
+	for _, a := range d.seen.installed {
+		if a.Annotations[InstalledBy] != "" && a.DeletionTimestamp.IsZero() {
+			s.Total++
+		}
+	}
+	if d.seen.braked {
+		d.braked = s.Held(d.now)
+	}
+	if d.braked != "" {
+		d.remove = slices.DeleteFunc(d.remove, func(r removal) bool { return !r.meant })
+		d.again(recheckHeld)
+	}
+	for i := range d.progressions {
+		sayHeld(&d.progressions[i], d.braked, d.offer.Generation)
+	}
+}
+
+// sayHeld tells the user of an offer that he has to act, and takes that back.
+func sayHeld(p *addonv1alpha1.InstallProgression, why string, generation int64) {
+	if why == "" {
+		meta.RemoveStatusCondition(&p.Conditions, condition.Stalled)
+		return
+	}
+	condition.Set(&p.Conditions, condition.Stalled, metav1.ConditionTrue, ReasonRemovalHeld, why, generation)
 }
 
 // install makes the installations that Placements ask for. OCM-19.2
@@ -106,12 +151,17 @@ func (d *decision) install() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.of)) {
 		cluster := d.seen.clusters[name]
-		if there[name] || cluster == nil || !cluster.DeletionTimestamp.IsZero() || excepted(cluster.Annotations) {
+		if there[name] || closed(cluster) || excepted(cluster.Annotations) {
 			continue
 		}
 		d.create = append(d.create, d.made(cluster))
 		d.again(recheckHeld)
 	}
+}
+
+// closed clusters are on their way out, or nobody knows: nothing is installed there, and nothing taken away.
+func closed(c *clusterv1.ManagedCluster) bool {
+	return c == nil || !c.DeletionTimestamp.IsZero() || detach.Ordered(c)
 }
 
 // excepted clusters and installations are left to people.
@@ -121,13 +171,19 @@ func excepted(annotations map[string]string) bool {
 
 func (d *decision) made(cluster *clusterv1.ManagedCluster) *installation {
 	a := &installation{ObjectMeta: metav1.ObjectMeta{Namespace: cluster.Name, Name: d.offer.Name,
-		Annotations: map[string]string{InstalledBy: byPlacements}, OwnerReferences: []metav1.OwnerReference{owner(d.offer)}}}
+		Annotations: map[string]string{InstalledBy: d.placementOf(cluster.Name)}, OwnerReferences: []metav1.OwnerReference{owner(d.offer)}}}
 	for key, value := range cluster.Annotations {
 		if strings.HasPrefix(key, copied) {
 			a.Annotations[key] = value
 		}
 	}
 	return a
+}
+
+// placementOf names the Placement that a cluster is selected by.
+func (d *decision) placementOf(cluster string) string {
+	p := placed(d.offer)[d.of[cluster]]
+	return p.Namespace + "/" + p.Name
 }
 
 // owner is the controller reference to an offer. OCM-19.1
@@ -146,8 +202,8 @@ func (d *decision) settle(live *installation) {
 	}
 	if !d.seen.selfDriven {
 		if _, selected := d.of[live.Namespace]; selected {
-			metav1.SetMetaDataAnnotation(&want.ObjectMeta, InstalledBy, byPlacements)
-		} else if live.Annotations[InstalledBy] == byPlacements && d.departs(live) {
+			metav1.SetMetaDataAnnotation(&want.ObjectMeta, InstalledBy, d.placementOf(live.Namespace))
+		} else if live.Annotations[InstalledBy] != "" && d.departs(live) {
 			return
 		}
 		d.configure(want)
@@ -163,7 +219,7 @@ func (d *decision) departs(live *installation) bool {
 		return false
 	}
 	// What becomes of a cluster that is deleted or detached is not for an add-on to say, and one that is missing says nothing.
-	if c := d.seen.clusters[live.Namespace]; c == nil || !c.DeletionTimestamp.IsZero() {
+	if closed(d.seen.clusters[live.Namespace]) {
 		return false
 	}
 	left := settle - d.now.Sub(d.leftAt(live))
@@ -175,7 +231,10 @@ func (d *decision) departs(live *installation) bool {
 		d.again(left)
 		return false
 	}
-	d.remove = append(d.remove, removal{live, "no placement of the add-on selects the cluster any more"})
+	named := slices.ContainsFunc(placed(d.offer), func(p addonv1alpha1.PlacementStrategy) bool {
+		return p.Namespace+"/"+p.Name == live.Annotations[InstalledBy]
+	})
+	d.remove = append(d.remove, removal{live, "no placement of the add-on selects the cluster any more", !named})
 	return true
 }
 

@@ -73,6 +73,7 @@ func TestInstallation(t *testing.T) {
 	nowhere := world(none, on("east", marked, said))
 	delete(nowhere.clusters, "east")
 	gone.DeletionTimestamp = &metav1.Time{Time: noon}
+	ordered := cluster("west", "flotilla.dev/detach", "me 2026-01-01T12:00:00Z it moves")
 	undecided, missing, partly := selecting(), placement{}, selecting("east")
 	undecided.decisions, partly.announced = 0, 2
 	for name, tc := range map[string]struct {
@@ -98,12 +99,14 @@ func TestInstallation(t *testing.T) {
 		"the placement is gone":                   {logs(placedBy("p")), past(world([]placement{missing}, on("east", marked, said))), nil, time.Minute},
 		"the decisions are not all there":         {logs(placedBy("p")), past(world([]placement{partly}, on("east", marked, said), on("west", marked, said))), nil, time.Minute},
 		"the cluster leaves":                      {logs(placedBy("p")), past(with(world(none, on("west", marked, said)), gone)), nil, 0},
+		"the cluster is being detached":           {logs(placedBy("p")), past(with(world(none, on("west", marked, said)), ordered)), nil, 0},
+		"nor on one that is being detached":       {logs(placedBy("p")), with(world(p), ordered), []string{"create east"}, time.Minute},
 		"the cluster is gone":                     {logs(placedBy("p")), past(nowhere), nil, 0},
 		"another placement is gone":               {logs(placedBy("p", "q")), past(world([]placement{selecting(), missing}, on("east", marked, said))), nil, time.Minute},
 		"one that no placement ever asked for":    {logs(placedBy("p")), past(world(none, on("east", said))), nil, 0},
 		"one that people want to keep":            {logs(placedBy("p")), past(world(none, on("east", marked, kept, said))), nil, 0},
 		"placements are not asked any more":       {logs(), past(world(nil, on("east", marked, said))), nil, 0},
-		"a later placement still selects":         {logs(placedBy("p", "q")), past(world([]placement{selecting(), selecting("east")}, on("east", marked, said))), nil, 0},
+		"a later placement still selects":         {logs(placedBy("p", "q")), past(world([]placement{selecting(), selecting("east")}, on("east", marked, said))), []string{"change east"}, 0},
 		"a leaving offer leaves all to its owner": {logs(placedBy("p"), func(a *offer) { a.DeletionTimestamp = &metav1.Time{Time: noon} }), world(p, on("east", orphan)), nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +122,7 @@ func TestAnInstallationIsMadeWithWhatTheClusterSays(t *testing.T) {
 	f := world([]placement{selecting("east")})
 	f.clusters["east"] = cluster("east", "addon.open-cluster-management.io/on-multicluster-hub", "yes", "other/annotation", "no")
 	made := decide(logs(placedBy("p")), f, noon).create[0]
-	want := map[string]string{"addon.open-cluster-management.io/on-multicluster-hub": "yes", InstalledBy: byPlacements}
+	want := map[string]string{"addon.open-cluster-management.io/on-multicluster-hub": "yes", InstalledBy: "team/p"}
 	if d := cmp.Diff(want, made.Annotations); d != "" {
 		t.Error(d)
 	}
@@ -247,5 +250,44 @@ func TestDefaultsAreResolved(t *testing.T) {
 	got := decide(logs(byDefault("x")), world(nil), noon).defaults
 	if len(got) != 1 || got[0].DesiredConfig.SpecHash != "x1" || got[0].ConfigGroupResource != config.DeploymentConfigs {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Far fewer clusters at once look like a mistake of a Placement, unless the offer itself asks for fewer.
+func TestManyRemovalsAtOnceAreHeld(t *testing.T) {
+	many := func() (all []*installation) {
+		for i := range 20 {
+			all = append(all, on(fmt.Sprintf("c%02d", i), marked, said))
+		}
+		return all
+	}
+	confirmed := func(a *offer) {
+		a.Annotations["flotilla.dev/confirm-mass-removal"] = noon.Add(time.Hour).Format(time.RFC3339)
+	}
+	for name, tc := range map[string]struct {
+		offer  *offer
+		braked bool
+		want   int
+	}{
+		"held":                            {logs(placedBy("p")), true, 0},
+		"confirmed":                       {logs(placedBy("p"), confirmed), true, 20},
+		"no brake is wanted":              {logs(placedBy("p")), false, 20},
+		"the offer has another placement": {logs(placedBy("q")), true, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := world([]placement{selecting()}, many()...)
+			f.braked = tc.braked
+			for _, a := range f.installed {
+				f.leftAt[a.UID] = noon.Add(-time.Minute)
+			}
+			p := decide(tc.offer, f, noon)
+			stalled := meta.FindStatusCondition(p.progressions[0].Conditions, "Stalled")
+			if len(p.remove) != tc.want || (stalled != nil) != (tc.want == 0) {
+				t.Errorf("%d removed, %+v", len(p.remove), stalled)
+			}
+			if stalled != nil && (!strings.Contains(stalled.Message, "20 of 20") || !strings.Contains(stalled.Message, "kubectl annotate clustermanagementaddon")) {
+				t.Error(stalled.Message)
+			}
+		})
 	}
 }

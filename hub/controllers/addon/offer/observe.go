@@ -23,6 +23,8 @@ import (
 
 // facts are what the hub has for an offer. Installations are shared with the cache: read only.
 type facts struct {
+	// braked keeps installations of which too many at once are no longer selected.
+	braked bool
 	// selfDriven: the add-on's own controller does everything but owners.
 	selfDriven bool
 	// installed on all clusters, in the order of their names.
@@ -65,7 +67,7 @@ func (s *Steps) Observe(ctx context.Context, obj *offer) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	seen := facts{selfDriven: catalog.SelfDriven(obj), clusters: map[string]*clusterv1.ManagedCluster{}, configs: map[config.Ref]hashed{}}
+	seen := facts{braked: s.Braked, selfDriven: catalog.SelfDriven(obj), clusters: map[string]*clusterv1.ManagedCluster{}, configs: map[config.Ref]hashed{}}
 	for i := range found {
 		seen.installed = append(seen.installed, &found[i])
 	}
@@ -138,7 +140,7 @@ func (s *Steps) readClusters(ctx context.Context, seen facts) error {
 		}
 	}
 	for _, a := range seen.installed {
-		names[a.Namespace] = names[a.Namespace] || a.Annotations[InstalledBy] == byPlacements
+		names[a.Namespace] = names[a.Namespace] || a.Annotations[InstalledBy] != ""
 	}
 	for name, wanted := range names {
 		var c clusterv1.ManagedCluster
@@ -186,7 +188,7 @@ func (s *Steps) readConfigs(ctx context.Context, obj *offer, seen facts) error {
 // unselected are the installations that a Placement had asked for and that none selects.
 func unselected(seen facts) (uids []types.UID) {
 	for _, a := range seen.installed {
-		if a.Annotations[InstalledBy] == byPlacements && !seen.selects(a.Namespace) {
+		if a.Annotations[InstalledBy] != "" && !seen.selects(a.Namespace) {
 			uids = append(uids, a.UID)
 		}
 	}

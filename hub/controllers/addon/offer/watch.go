@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
 // gather is how long the news of installations is collected: a thousand agents that answer at once are looked at together.
@@ -139,7 +140,7 @@ func clusterChanged() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, ok1 := e.ObjectOld.(*clusterv1.ManagedCluster)
 			is, ok2 := e.ObjectNew.(*clusterv1.ManagedCluster)
-			return ok1 && ok2 && (silent(was) != silent(is) || letIn(was) != letIn(is))
+			return ok1 && ok2 && (silent(was) != silent(is) || letIn(was) != letIn(is) || detach.Ordered(was) != detach.Ordered(is))
 		},
 	}
 }

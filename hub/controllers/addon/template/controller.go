@@ -33,6 +33,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/catalog"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
 	"github.com/flotilla-project/flotilla/hub/controllers/join/acceptance"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
 
@@ -105,7 +106,7 @@ func acceptanceChanged() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok1 := e.ObjectOld.(*clusterv1.ManagedCluster)
 		is, ok2 := e.ObjectNew.(*clusterv1.ManagedCluster)
-		return ok1 && ok2 && was.Spec.HubAcceptsClient != is.Spec.HubAcceptsClient
+		return ok1 && ok2 && (was.Spec.HubAcceptsClient != is.Spec.HubAcceptsClient || detach.Ordered(was) != detach.Ordered(is))
 	}}
 }
 

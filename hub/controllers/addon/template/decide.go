@@ -17,6 +17,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/catalog"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
+	"github.com/flotilla-project/flotilla/hub/controllers/join/detach"
 )
 
 // ReasonPending is a reason of RegistrationApplied that the API module does not name. OCM-19.6
@@ -58,6 +59,11 @@ func decide(obj *installation, seen facts) plan {
 		return plan{}
 	}
 	p := plan{mine: true}
+	if seen.cluster != nil && detach.Ordered(seen.cluster) {
+		// Everything on it runs on: nothing is sent there, and no hook takes anything down.
+		p.waits, p.release = "the cluster is being detached", leaving(obj) && held(obj)
+		return p
+	}
 	in, why := p.input(obj, seen)
 	if why != "" {
 		p.waits = why

@@ -424,3 +424,22 @@ type failing struct{ client.Reader }
 func (failing) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
 	return errors.New("timeout")
 }
+
+// Detach means that everything runs on: nothing is sent, and the hook that would take things down is not run.
+func TestADetachedClusterIsLeftAsItIs(t *testing.T) {
+	of := tmpl(crd, bye)
+	c := accepted(true)
+	c.Annotations = map[string]string{"flotilla.dev/detach": "me 2026-01-01T12:00:00Z it moves"}
+	h := newHub(t, logs(hashOf(t, of), func(a *installation) { a.Finalizers = []string{"addon.open-cluster-management.io/addon-pre-delete"} }), offered(), c, of)
+	h.rounds()
+	if got := h.works(); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	if err := h.Client.Delete(t.Context(), h.addon()); err != nil {
+		t.Fatal(err)
+	}
+	h.rounds()
+	if err := h.Get(t.Context(), client.ObjectKey{Namespace: "east", Name: "logs"}, &installation{}); !apierrors.IsNotFound(err) || len(h.works()) != 0 {
+		t.Errorf("%v, %v", err, h.works())
+	}
+}
