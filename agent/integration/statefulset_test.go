@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -36,14 +37,21 @@ func newStateful(t *testing.T) *stateful {
 	w := &stateful{newWorld(t)}
 	w.installCRD("apps.kruise.io_statefulsets.yaml")
 	w.Eventually(func() error { return w.client.List(t.Context(), &kruise.StatefulSetList{}) }).Should(Succeed())
+	(&daemons{world: w.world}).grant()
 	return w
 }
 
-// controller starts the StatefulSet controller; stop kills it.
-func (w *stateful) controller() (counted *writes, stop context.CancelFunc) {
+// controller starts the StatefulSet controller under the agent's service account; stop kills it.
+func (w *stateful) controller(gates ...func(*statefulset.Options)) (counted *writes, stop context.CancelFunc) {
 	w.t.Helper()
+	options := statefulset.Options{AutoDeletePVC: true, PodIndexLabel: true}
+	for _, g := range gates {
+		g(&options)
+	}
 	counted = &writes{counts: map[string]int{}}
 	cfg := rest.CopyConfig(w.cfg)
+	cfg.Impersonate.UserName = "system:serviceaccount:open-cluster-management-agent:agent"
+	cfg.Impersonate.Groups = []string{"system:serviceaccounts", "system:authenticated"}
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		counted.next = next
 		return counted
@@ -51,7 +59,7 @@ func (w *stateful) controller() (counted *writes, stop context.CancelFunc) {
 	m, err := manager.New(cfg, scheme(w.world), logr.Discard(), "agent-test", w.options())
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(index.ByOwner(w.t.Context(), m.GetFieldIndexer(), &corev1.Pod{}, &appsv1.ControllerRevision{})).To(Succeed())
-	w.Expect(statefulset.Register(m, statefulset.Options{AutoDeletePVC: true, PodIndexLabel: true})).To(Succeed())
+	w.Expect(statefulset.Register(m, options)).To(Succeed())
 	return counted, w.run(m)
 }
 
@@ -252,6 +260,78 @@ func TestStatefulSetPartitionAndBadImage(t *testing.T) { // WL-2.7, WL-2.10
 	w.alter(dbImage("web:3"))
 	w.settled()
 	w.Expect(bad()).To(BeZero())
+}
+
+func (w *stateful) claim(n int) *corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	var claim corev1.PersistentVolumeClaim
+	w.Expect(w.client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: fmt.Sprintf("data-db-%d", n)}, &claim)).To(Succeed())
+	return &claim
+}
+
+// provision binds a claim and gives it what it asks for.
+func (w *stateful) provision(n int) {
+	w.t.Helper()
+	claim := w.claim(n)
+	before := claim.DeepCopy()
+	claim.Status.Phase, claim.Status.Capacity = corev1.ClaimBound, claim.Spec.Resources.Requests
+	w.Expect(w.client.Status().Patch(w.t.Context(), claim, client.MergeFrom(before))).To(Succeed())
+}
+
+func (w *stateful) asks(n int) string {
+	w.t.Helper()
+	size := w.claim(n).Spec.Resources.Requests[corev1.ResourceStorage]
+	return size.String()
+}
+
+func diskSize(quantity string) func(*kruise.StatefulSet) {
+	return func(set *kruise.StatefulSet) {
+		set.Spec.VolumeClaimTemplates[0].Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse(quantity)
+	}
+}
+
+func TestStatefulSetClaimsGrowAndGo(t *testing.T) { // WL-2.8, WL-2.9
+	w := newStateful(t)
+	w.kubelet(always)
+	w.controller(func(o *statefulset.Options) { o.AutoResizePVC = true })
+	class := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-disk"}, Provisioner: "none", AllowVolumeExpansion: new(true)}
+	w.Expect(w.client.Create(t.Context(), class)).To(Succeed())
+	t.Cleanup(func() { w.Expect(w.client.Delete(context.Background(), class)).To(Succeed()) })
+	w.make(w.statefulSet(2, disks, func(set *kruise.StatefulSet) {
+		set.Spec.VolumeClaimTemplates[0].Spec.StorageClassName = &class.Name
+		set.Spec.VolumeClaimUpdateStrategy.Type = kruise.OnPodRollingUpdateVolumeClaimUpdateStrategyType
+		set.Spec.PersistentVolumeClaimRetentionPolicy = &kruise.StatefulSetPersistentVolumeClaimRetentionPolicy{
+			WhenDeleted: kruise.DeletePersistentVolumeClaimRetentionPolicyType, WhenScaled: kruise.DeletePersistentVolumeClaimRetentionPolicyType,
+		}
+	}))
+	w.settled()
+	for n := range 2 {
+		w.provision(n)
+		owner := w.claim(n).OwnerReferences
+		w.Expect(owner).To(HaveLen(1))
+		w.Expect(owner[0].UID).To(Equal(w.set().UID))
+	}
+
+	w.alter(diskSize("2Gi"), dbImage("web:2"))
+	w.Eventually(func() string { return w.asks(1) }).Should(Equal("2Gi"))
+	w.Expect(w.asks(0)).To(Equal("1Gi"), "one place at a time")
+	w.Expect(w.images()).To(HaveKeyWithValue("db-1", "web:1"))
+	w.provision(1)
+	w.Eventually(func() string { return w.images()["db-1"] }).Should(Equal("web:2"))
+	w.Eventually(func() string { return w.asks(0) }).Should(Equal("2Gi"))
+	w.provision(0)
+	w.settled()
+	w.Expect(w.set().Status.VolumeClaims).To(Equal([]kruise.VolumeClaimStatus{{VolumeClaimName: "data", CompatibleReplicas: 2, CompatibleReadyReplicas: 2}}))
+
+	gone := uids(w.pods())["db-1"]
+	w.alter(func(set *kruise.StatefulSet) { set.Spec.Replicas = new(int32(1)) })
+	w.Eventually(func() string {
+		for _, ref := range w.claim(1).OwnerReferences {
+			return string(ref.UID)
+		}
+		return ""
+	}).Should(Equal(gone))
+	w.Eventually(w.images).ShouldNot(HaveKey("db-1"))
 }
 
 // What OpenKruise stored is taken over, and what lost its owner is adopted: nothing restarts. // WL-0.5, WL-0.6
