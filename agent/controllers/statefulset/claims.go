@@ -1,6 +1,7 @@
 package statefulset
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -177,7 +178,7 @@ func (c claims) missing(slot string) []*corev1.PersistentVolumeClaim {
 		owners, _ := c.owners(nil, metav1.OwnerReference{}, true)
 		made = append(made, &corev1.PersistentVolumeClaim{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: claimName(t.Name, c.set.Name, slot), Namespace: c.set.Namespace, Labels: c.set.Spec.Selector.MatchLabels,
+				Name: claimName(t.Name, c.set.Name, slot), Namespace: c.set.Namespace, Labels: maps.Clone(c.set.Spec.Selector.MatchLabels),
 				Annotations: t.Annotations, Finalizers: t.Finalizers, OwnerReferences: owners,
 			},
 			Spec: t.Spec,

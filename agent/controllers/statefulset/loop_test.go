@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/flotilla-project/flotilla/agent/podset/defaults"
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 	"github.com/flotilla-project/flotilla/pkg/condition"
 )
@@ -434,16 +435,20 @@ func TestSetThatIsLeavingTouchesNothing(t *testing.T) { // WL-2.6 F
 	}
 }
 
+// storedData is a revision of OpenKruise 1.8: the template with the webhook's defaults, as libraries of Kubernetes 1.30 write it.
+const storedData = `{"spec":{"template":{"$patch":"replace","metadata":{"annotations":{"team":"a"},"creationTimestamp":null,` +
+	`"labels":{"app":"web"}},"spec":{"containers":[{"image":"web:1","imagePullPolicy":"Always","name":"main","resources":{},` +
+	`"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],"dnsPolicy":"ClusterFirst",` +
+	`"readinessGates":[{"conditionType":"InPlaceUpdateReady"}],"restartPolicy":"Always","schedulerName":"default-scheduler",` +
+	`"securityContext":{},"terminationGracePeriodSeconds":30}}}}`
+
 // What OpenKruise 1.8 stored is taken over: no new revision, no write on a pod, no restart. // WL-0.5
 func TestTakeOver(t *testing.T) {
-	set := statefulSet(withClaims, replicas(1), func(s *kruise.StatefulSet) { s.Annotations = map[string]string{"note": "n"} })
-	data, err := revision.Data(&set.Spec.Template)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(data), `"creationTimestamp":null`) {
-		t.Fatal("this is not what it stored")
-	}
+	set := statefulSet(withClaims, replicas(1), inPlaceIfPossible, func(s *kruise.StatefulSet) {
+		s.Annotations = map[string]string{"note": "n"}
+		defaults.Template(&s.Spec.Template)
+	})
+	data := []byte(storedData)
 	owners := []metav1.OwnerReference{ownerRef(set)}
 	stored := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{
 		Name: "web-6f98bdb684", Namespace: "shop", OwnerReferences: owners,
@@ -454,6 +459,7 @@ func TestTakeOver(t *testing.T) {
 		Name: "web-0", Namespace: "shop", UID: "old", OwnerReferences: owners, GenerateName: "web-",
 		Labels: map[string]string{"app": "web", "controller-revision-hash": "web-6f98bdb684", "statefulset.kubernetes.io/pod-name": "web-0"},
 	}, Spec: set.Spec.Template.Spec}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: pub.InPlaceUpdateReady, Status: corev1.ConditionTrue}}
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data-web-0", Namespace: "shop"}, Spec: set.Spec.VolumeClaimTemplates[0].Spec}
 	set.Status = kruise.StatefulSetStatus{CurrentRevision: stored.Name, UpdateRevision: stored.Name, Replicas: 1}
 	w := newWorld(t, standard, set, stored, pod, claim)
@@ -463,6 +469,14 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("writes %v", writes)
 	}
 	w.conditionIs(condition.Ready, "True", "1 of 1 available")
+	w.change(toImage("web:2"))
+	w.settle()
+	if got := w.pod("web-0"); got.UID != "old" || got.Spec.Containers[0].Image != "web:2" || len(w.revisions()) != 2 {
+		t.Errorf("the pod is %s and runs %s, there are %d revisions", got.UID, got.Spec.Containers[0].Image, len(w.revisions()))
+	}
+	if _, labelled := w.pod("web-0").Labels[pub.LifecycleStateKey]; labelled { // WL-2.16.9
+		t.Error("it got a lifecycle state")
+	}
 }
 
 // revisionOf is the name that the set's first revision gets.
