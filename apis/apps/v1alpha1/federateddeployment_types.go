@@ -224,7 +224,8 @@ const (
 // Failover says when replicas of a silent cluster start elsewhere and how they come back. What a subset says about its
 // number is a wish for normal times: one with fixed replicas takes in others beyond its number, and its own start elsewhere
 // too. Only maxReplicas and maxReplicasPerCluster limit what a subset takes in: where one must never grow, say it with
-// minReplicas and maxReplicas in all subsets instead of replicas.
+// minReplicas and maxReplicas in all subsets instead of replicas. It also holds for clusters that a Placement drops because
+// they are silent.
 type Failover struct {
 	// Mode is what a silent cluster is expected to do. CloneSets with volumeClaimTemplates cannot step down, because
 	// their volumes would be deleted: with StepDown they stay where they are, and their subset says so.

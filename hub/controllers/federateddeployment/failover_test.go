@@ -78,6 +78,57 @@ func TestWhatAFailoverMayMove(t *testing.T) {
 	}
 }
 
+// A Placement drops a silent cluster at once; what spec.failover says of it holds all the same.
+func TestFailoverDecidesAboutSilentClustersOfAPlacement(t *testing.T) {
+	for _, mode := range []v1alpha1.FailoverMode{v1alpha1.FailoverKeepRunning, v1alpha1.FailoverStepDown} {
+		t.Run(string(mode), func(t *testing.T) {
+			f := stage(t, spread(failingOver(mode)), everywhere(2, "east", "west")...)
+			f.run(2 * time.Minute)
+			first := f.sets["west/shop.web.west"]
+			f.cut("west", true)
+			f.decide(1, "east")
+			f.run(4 * time.Minute) // nobody knows yet that it is gone, and it may serve
+			if on := f.on("web:v1"); on != "east:5 west:5" {
+				t.Errorf("before its time %s", on)
+			}
+			f.run(4 * time.Minute)
+			if on := f.on("web:v1"); on != "east:10 west:5" {
+				t.Errorf("after its time %s", on)
+			}
+			f.cut("west", false)
+			f.atLeast(10)
+			f.run(30 * time.Second) // the Placement takes its time
+			f.decide(2, "east", "west")
+			f.run(3 * time.Minute)
+			if on := f.on("web:v1"); on != "east:5 west:5" {
+				t.Errorf("in the end %s", on)
+			}
+			if f.sets["west/shop.web.west"] != first {
+				t.Error("its work was made anew, and with it all pods")
+			}
+			f.mustSay(condition.Ready, "True AllReplicasReady")
+		})
+	}
+}
+
+func TestAClusterThatIsBackAndNoLongerDecidedForGoes(t *testing.T) {
+	f := stage(t, spread(failingOver(v1alpha1.FailoverKeepRunning)), everywhere(2, "east", "west")...)
+	f.run(2 * time.Minute)
+	f.cut("west", true)
+	f.decide(1, "east")
+	f.run(time.Minute)
+	f.cut("west", false)
+	f.atLeast(10)
+	f.run(30 * time.Second)
+	if on := f.on("web:v1"); on != "east:5 west:5" {
+		t.Errorf("while the Placement may change its mind %s", on)
+	}
+	f.run(2 * time.Minute)
+	if on := f.on("web:v1"); on != "east:10" {
+		t.Errorf("in the end %s", on)
+	}
+}
+
 func TestStandInsAreTold(t *testing.T) {
 	f := stage(t, web(failingOver(v1alpha1.FailoverKeepRunning)))
 	f.run(2 * time.Minute)
@@ -151,8 +202,8 @@ func TestAClusterThatIsBeingDetachedGetsNothingNew(t *testing.T) {
 			"new revision\ncreate east/shop.web.a x2\ncreate east/shop.web.b x3\nClusterUnresolved c", "no accepted cluster has zone c"},
 		"one that is there already is left as it is": {web(image("web:v2")), func(f facts) facts { return with1(f, "west", detaching) },
 			"new revision\nchange east/shop.web.a x2\nchange east/shop.web.b x3\nClusterUnresolved c", `cluster "west" is being detached`},
-		"a Placement's": {spread(image("web:v2")), func(f facts) facts {
-			f = after(t, spread(), onThree(blank(spread())))
+		"a Placement's": {spread(image("web:v2")), func(facts) facts {
+			f := after(t, spread(), onThree(blank(spread())))
 			return now(spread(image("web:v2")), with1(f, "west", detaching))
 		}, "new revision\nchange east/shop.web.east x3\nchange north/shop.web.north x3\nClusterUnresolved west",
 			`cluster "west" is being detached, so nothing new is brought there; let Placement "everywhere" decide for another cluster`},
