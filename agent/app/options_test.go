@@ -41,12 +41,12 @@ func TestDefaultsAreValidAndListenNowhere(t *testing.T) {
 }
 
 func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
-	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--statefulset-workers=0", "--spoke-cluster-name=Not_A_Name", "--bootstrap-kubeconfigs=a,b")
+	o := parse(t, "--controllers=no-such", "--cloneset-workers=0", "--statefulset-workers=0", "--daemonset-workers=0", "--spoke-cluster-name=Not_A_Name", "--bootstrap-kubeconfigs=a,b")
 	var all []string
 	for _, p := range o.Validate() {
 		all = append(all, p.Error())
 	}
-	for _, flag := range []string{"--controllers", "--cloneset-workers", "--statefulset-workers", "--spoke-cluster-name", "--feature-gates=MultipleHubs=true"} {
+	for _, flag := range []string{"--controllers", "--cloneset-workers", "--statefulset-workers", "--daemonset-workers", "--spoke-cluster-name", "--feature-gates=MultipleHubs=true"} {
 		if !strings.Contains(strings.Join(all, "\n"), flag) {
 			t.Errorf("%s is not among %q", flag, all)
 		}
