@@ -22,7 +22,7 @@ const (
 // what its template names and nothing of other clusters. Its health is the cluster's label. When the offer goes, so does all of it.
 func (w *world) offersAnAddOn() {
 	w.Helper()
-	w.send(bound(""))
+	w.send(aBinding)
 	w.send(aPlacementForAddOns)
 	w.send(anAddOnTemplate)
 	w.send(anAddOn)

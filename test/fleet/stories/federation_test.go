@@ -259,6 +259,7 @@ func TestFailoverAndOrderlyReturn(t *testing.T) {
 // With StepDown a cluster that is cut off stops its replicas by itself before they start elsewhere: never twelve, and
 // after its return never less than there was.
 func TestAClusterThatStepsDownNeverRunsTwice(t *testing.T) {
+	t.Parallel() // it waits for more than a minute until west has surely stepped down; the light fleet is another one
 	w := begin(t)
 	d := w.web(6, spread(appsv1alpha1.FailoverStepDown))
 	w.apply(d)

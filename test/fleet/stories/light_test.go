@@ -37,6 +37,7 @@ type light struct {
 // Stories of clusters that come and go, and of hands that slip. They need no root. Those that leave a member without its
 // hub come last.
 func TestMembersComeAndGo(t *testing.T) {
+	t.Parallel()
 	l := lighten(t)
 	for _, story := range []struct {
 		name string

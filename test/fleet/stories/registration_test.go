@@ -177,6 +177,7 @@ func (w *world) rotates() {
 	w.ready(steady)
 	w.ready(busy)
 	w.beatsEvery(west, period)
+	w.until("west has taken up the new beat", func() string { return w.beatSince(west, time.Now().Add(-period*time.Second)) })
 	before := w.podsOf(west, "steady")
 	heard, works := w.feel(west), w.watchWorks(west)
 	hub := w.Fleet.Cluster(system.HubCluster)
@@ -260,6 +261,19 @@ func (w *world) beatsEvery(member string, seconds int) {
 	}
 	set(seconds)
 	w.Cleanup(func() { set(60) })
+}
+
+// beatSince says so if a member has not renewed its lease since then.
+func (w *world) beatSince(member string, since time.Time) string {
+	w.Helper()
+	lease := &coordinationv1.Lease{}
+	if err := w.hub.Get(w.Context(), client.ObjectKey{Namespace: member, Name: "managed-cluster-lease"}, lease); err != nil {
+		return err.Error()
+	}
+	if lease.Spec.RenewTime == nil || lease.Spec.RenewTime.Time.Before(since) {
+		return fmt.Sprintf("its lease was renewed at %v", lease.Spec.RenewTime)
+	}
+	return ""
 }
 
 // touchCredentials changes the stored kubeconfig in a comment: it is no longer what the agent would write. OCM-6.1
