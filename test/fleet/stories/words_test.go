@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds every wait of a story. It is generous because three kubelets share two cores with the tests.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // image is a test image of the fleet's registry; each tag has a digest of its own.
 func image(tag string) string { return "registry.local/web:" + tag }
