@@ -1,6 +1,6 @@
 // Package addon serves OCM's add-ons on the hub (OCM-19). It owns nothing itself: offer installs and configures, standing
-// says how an installation is, label tells Placements of it, approval and token let an add-on's agent to the hub, template
-// runs add-ons that come as a template, catalog knows what everything is called.
+// says how an installation is, label tells Placements of it, approval, signer and token give an add-on's agent its
+// credentials, template runs add-ons that come as a template, catalog knows what everything is called.
 //
 // Each part runs only where the kinds it needs are served, so that a hub without them starts all the same.
 package addon
@@ -29,6 +29,7 @@ import (
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/config"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/label"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/offer"
+	"github.com/flotilla-project/flotilla/hub/controllers/addon/signer"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/standing"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/template"
 	"github.com/flotilla-project/flotilla/hub/controllers/addon/token"
@@ -77,7 +78,7 @@ func Register(m ctrl.Manager, o Options) error {
 		return err
 	}
 	if works && slices.Contains(configs, config.Templates) {
-		if err := template.Register(m, template.Options{Kinds: kinds}); err != nil {
+		if err := errors.Join(template.Register(m, template.Options{Kinds: kinds}), signer.Register(m, o.Clock)); err != nil {
 			return err
 		}
 	}

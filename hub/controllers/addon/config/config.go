@@ -74,6 +74,16 @@ func Of(configs []addonv1alpha1.AddOnConfig) (refs []Ref) {
 	return refs
 }
 
+// Named are all configurations that the specs of an offer and of an installation name, whether they count or not. What
+// only a status names was written by a cluster's agent.
+func Named(offer *addonv1alpha1.ClusterManagementAddOn, a *addonv1alpha1.ManagedClusterAddOn) []Ref {
+	refs := append(Defaults(offer), Of(a.Spec.Configs)...)
+	for _, s := range offer.Spec.InstallStrategy.Placements {
+		refs = append(refs, Of(s.Configs)...)
+	}
+	return refs
+}
+
 // Resolve lets the more specific layer stand in for the less specific, kind by kind: installation, placement strategy,
 // defaults. Layers go from the least specific to the most. OCM-19.3
 func Resolve(layers ...[]Ref) (refs []Ref) {

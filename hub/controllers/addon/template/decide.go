@@ -98,10 +98,7 @@ func (p *plan) input(obj *installation, seen facts) (in input, why string) {
 	if !leaving(obj) && !meta.IsStatusConditionTrue(obj.Status.Conditions, addonv1alpha1.ManagedClusterAddOnConditionConfigured) {
 		return in, "configurations are not in place"
 	}
-	named := append(config.Defaults(seen.offer), config.Of(obj.Spec.Configs)...)
-	for _, s := range seen.offer.Spec.InstallStrategy.Placements {
-		named = append(named, config.Of(s.Configs)...)
-	}
+	named := config.Named(seen.offer, obj)
 	for _, r := range obj.Status.ConfigReferences {
 		if r.DesiredConfig == nil {
 			continue
