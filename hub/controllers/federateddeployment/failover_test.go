@@ -123,6 +123,7 @@ func TestAClusterThatIsBackAndNoLongerDecidedForGoes(t *testing.T) {
 	if on := f.on("web:v1"); on != "east:5 west:5" {
 		t.Errorf("while the Placement may change its mind %s", on)
 	}
+	f.mustSay(condition.Reconciling, `subset west stays until`, `so that Placement "everywhere" may decide for its cluster again, which was silent`)
 	f.run(2 * time.Minute)
 	if on := f.on("web:v1"); on != "east:10" {
 		t.Errorf("in the end %s", on)

@@ -28,14 +28,16 @@ func (p *Plan) keepSilent(obj *v1alpha1.FederatedDeployment, seen facts, now tim
 		if asked || !known || c.barred() != "" {
 			continue
 		}
-		if until := c.since.Add(max(seconds(obj.Spec.Failover.ReturnAfterSeconds, backAgain), backAgain)); c.heard {
-			if !now.Before(until) {
-				continue
-			}
+		held, until := "", c.since.Add(max(seconds(obj.Spec.Failover.ReturnAfterSeconds, backAgain), backAgain))
+		switch {
+		case c.heard && !now.Before(until):
+			continue
+		case c.heard:
+			held = fmt.Sprintf("subset %s stays until %s, so that Placement %q may decide for its cluster again, which was silent", name, until.UTC().Format(time.RFC3339), seen.placement.name)
 			p.recheckAt(until, now)
 		}
 		p.shares = append(p.shares, share{
-			subset: v1alpha1.Subset{Name: name, Cluster: name}, at: fmt.Sprintf("spec.topology.placementRef (%s)", seen.placement.name), kept: true,
+			subset: v1alpha1.Subset{Name: name, Cluster: name}, at: fmt.Sprintf("spec.topology.placementRef (%s)", seen.placement.name), kept: true, held: held,
 		})
 	}
 	slices.SortStableFunc(p.shares, func(a, b share) int { return strings.Compare(a.name(), b.name()) })
