@@ -176,8 +176,15 @@ func (r rolling) undo(ctx context.Context, number int64) error {
 	return err
 }
 
-// choice is the revision of that number, or the newest that is not wanted now.
+// choice is the revision of that number or, of an update that has not gone out, the one that it would go back to, or the
+// newest that is not wanted now.
 func choice(d *appsv1alpha1.FederatedDeployment, all []appsv1.ControllerRevision, number int64) (*appsv1.ControllerRevision, error) {
+	if rollout := d.Status.Rollout; number == 0 && rollout != nil && rollout.Revision == d.Status.UpdateRevision && rollout.StableRevision != rollout.Revision {
+		i := slices.IndexFunc(all, func(one appsv1.ControllerRevision) bool { return one.Name == rollout.StableRevision })
+		if i >= 0 {
+			return &all[i], nil
+		}
+	}
 	for _, one := range slices.Backward(all) {
 		switch {
 		case number != 0 && one.Revision == number && one.Name == d.Status.UpdateRevision:
@@ -212,11 +219,15 @@ func (r rolling) resume(ctx context.Context) error {
 	switch {
 	case d.Spec.UpdateStrategy.Paused:
 		return r.merge(ctx, d, `{"spec":{"updateStrategy":{"paused":false}}}`, "goes on")
-	case rollout == nil || rollout.Phase != appsv1alpha1.RolloutPaused:
+	case rollout == nil || rollout.Phase != appsv1alpha1.RolloutPaused && rollout.Phase != appsv1alpha1.RolloutFailed:
 		return fmt.Errorf("%s does not wait for anybody; see: kubectl flotilla status %s", d.Name, d.Name)
 	}
 	goOn := fmt.Sprintf(`{"metadata":{"annotations":{%q:"%s/%d"}}}`, appsv1alpha1.AnnotationResume, rollout.Revision, rollout.Wave)
-	return r.merge(ctx, d, goOn, fmt.Sprintf("goes on after wave %d of %d", rollout.Wave, rollout.Waves))
+	means := "goes on after wave %d of %d"
+	if rollout.Phase == appsv1alpha1.RolloutFailed {
+		means = "tries wave %d of %d again"
+	}
+	return r.merge(ctx, d, goOn, fmt.Sprintf(means, rollout.Wave, rollout.Waves))
 }
 
 // merge patches d as it was seen, and says what that means.

@@ -81,14 +81,22 @@ func TestUndo(t *testing.T) {
 		number  int64
 		image   string
 		problem string
+		stable  string // of an update that has not gone out
 	}{
+		"what ran before, over one that never went out":     {image: "web:v1", stable: "web-a"},
+		"the one of the number, whatever ran before":        {number: 2, image: "web:v2", stable: "web-a"},
+		"the one before, if what ran is in history no more": {image: "web:v2", stable: "web-0"},
 		"the one before":        {image: "web:v2"},
 		"the one of the number": {number: 1, image: "web:v1"},
 		"the present one":       {number: 3, problem: "wanted now"},
 		"none of that number":   {number: 7, problem: "no revision 7; see: kubectl flotilla history web"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, out, now := rollingOf(t, shop(unchanged))
+			r, out, now := rollingOf(t, shop(func(d *appsv1alpha1.FederatedDeployment) {
+				if tc.stable != "" {
+					d.Status.Rollout = &appsv1alpha1.RolloutStatus{Revision: "web-c", StableRevision: tc.stable}
+				}
+			}))
 			err := r.undo(t.Context(), tc.number)
 			if tc.problem != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.problem) {
@@ -135,6 +143,19 @@ func TestResumeAfterAWaveNamesRevisionAndWave(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "after wave 1 of 3") {
 		t.Error(out.String())
+	}
+}
+
+// The condition of an update that failed and was told to wait names this very command.
+func TestResumeTriesAgainWhatFailed(t *testing.T) {
+	r, out, now := rollingOf(t, shop(func(d *appsv1alpha1.FederatedDeployment) {
+		d.Status.Rollout = &appsv1alpha1.RolloutStatus{Revision: "web-c", Phase: appsv1alpha1.RolloutFailed, Wave: 2, Waves: 3}
+	}))
+	if err := r.resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := now().Annotations[appsv1alpha1.AnnotationResume]; got != "web-c/2" || !strings.Contains(out.String(), "tries wave 2 of 3 again") {
+		t.Errorf("%q, %s", got, out.String())
 	}
 }
 
