@@ -140,6 +140,15 @@ func (h *hooked) isProtected() { // WL-7.2, NP-9
 	h.Expect(apierrors.IsForbidden(h.client.Delete(h.t.Context(), h.get()))).To(BeTrue())
 	h.change(func(cs *kruise.CloneSet) { cs.Spec.Replicas = new(int32(0)) })
 	h.Expect(h.client.Delete(h.t.Context(), h.get())).To(Succeed())
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "web"}}
+	service.Labels = map[string]string{"policy.kruise.io/delete-protection": "Always"}
+	service.Spec.Ports = []corev1.ServicePort{{Port: 80}}
+	h.Expect(h.client.Create(h.t.Context(), service)).To(Succeed())
+	err := h.client.Delete(h.t.Context(), service)
+	h.Expect(apierrors.IsForbidden(err)).To(BeTrue(), "%v", err)
+	service.Labels = nil
+	h.Expect(h.client.Update(h.t.Context(), service)).To(Succeed())
+	h.Expect(h.client.Delete(h.t.Context(), service)).To(Succeed())
 }
 
 // Comparing specs costs the API server; one near the size limit must not cost too much.
