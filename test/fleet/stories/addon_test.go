@@ -5,11 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -24,6 +21,9 @@ func (w *world) offersAnAddOn() {
 	w.Helper()
 	w.send(aBinding)
 	w.send(aPlacementForAddOns)
+	// The hub hands on only what it has itself.
+	w.onHub("create", "clusterrole", "logs-reader", "--verb=get,list", "--resource=configmaps")
+	w.onHub("create", "clusterrolebinding", "flotilla:hub:logs-reader", "--clusterrole=logs-reader", "--serviceaccount=flotilla-system:hub")
 	w.send(anAddOnTemplate)
 	w.send(anAddOn)
 	kubeconfigs := map[string]string{}
@@ -45,15 +45,10 @@ func (w *world) offersAnAddOn() {
 		}
 	}
 
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: addOnNamespace, Name: "logs"}}
-	lease.Spec.RenewTime = new(metav1.NewMicroTime(time.Now()))
-	if err := w.east.Create(w.Context(), lease); err != nil {
-		w.Fatal(err)
-	}
-	for member, want := range map[string]string{east: "available", west: "unreachable"} {
-		w.until(member+" is labelled "+want, func() string {
-			if got := w.onHub("get", "managedcluster", member, "-o", clusterLabel); got != want {
-				return fmt.Sprintf("it is %q", got)
+	for _, member := range []string{east, west} {
+		w.until(member+" is labelled as one whose add-on is available", func() string {
+			if got := w.onHub("get", "managedcluster", member, "-o", clusterLabel); got != "available" {
+				return fmt.Sprintf("it is %q\n%s", got, w.onHub("get", "managedclusteraddon", "logs", "-n", member, "-o", "yaml"))
 			}
 			return ""
 		})
@@ -110,7 +105,7 @@ const aPlacementForAddOns = `{"apiVersion":"cluster.open-cluster-management.io/v
 const anAddOnTemplate = `{"apiVersion":"addon.open-cluster-management.io/v1alpha1","kind":"AddOnTemplate","metadata":{"name":"logs-v1"},
 "spec":{"addonName":"logs","agentSpec":{"workload":{"manifests":[
 {"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"open-cluster-management-agent-addon","name":"logs-config"},"data":{"cluster":"{{CLUSTER_NAME}}"}}]}},
-"registration":[{"type":"KubeClient","kubeClient":{"hubPermissions":[{"type":"CurrentCluster","currentCluster":{"clusterRoleName":"view"}}]}}]}}`
+"registration":[{"type":"KubeClient","kubeClient":{"hubPermissions":[{"type":"CurrentCluster","currentCluster":{"clusterRoleName":"logs-reader"}}]}}]}}`
 
 const anAddOn = `{"apiVersion":"addon.open-cluster-management.io/v1alpha1","kind":"ClusterManagementAddOn","metadata":{"name":"logs"},
 "spec":{"supportedConfigs":[{"group":"addon.open-cluster-management.io","resource":"addontemplates","defaultConfig":{"name":"logs-v1"}}],
