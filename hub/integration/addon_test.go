@@ -214,7 +214,7 @@ func TestAnAddOnsAgentComesToTheHub(t *testing.T) {
 	a.accepted(t, "addon-comes-2")
 	a.place("addon-comes-1", "addon-comes-2")
 	a.Eventually(a.says("addon-comes-1", "RegistrationApplied"), soon, interval).Should(HavePrefix("False SetPermissionFailed"), "the hub does not hold the right")
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: a.name}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"endpoints"}, Verbs: []string{"get"}}}}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: a.name}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: []string{"get"}}}}
 	a.Expect(a.Admin.Create(t.Context(), role)).To(Succeed())
 	a.bindToHub(role.Name)
 	a.Eventually(a.says("addon-comes-1", "RegistrationApplied"), soon, interval).Should(HavePrefix("True SetPermissionApplied"))
@@ -244,9 +244,9 @@ func TestAnAddOnsAgentComesToTheHub(t *testing.T) {
 	group := "system:open-cluster-management:cluster:addon-comes-1:addon:" + a.name
 	agent := a.as(t, group+":agent:a1", group, "system:open-cluster-management:addon:"+a.name)
 	a.Eventually(func() error {
-		return client.IgnoreNotFound(agent.Get(t.Context(), client.ObjectKey{Namespace: "addon-comes-1", Name: "x"}, &corev1.Endpoints{})) //nolint:staticcheck // any kind will do
+		return client.IgnoreNotFound(agent.Get(t.Context(), client.ObjectKey{Namespace: "addon-comes-1", Name: "x"}, &corev1.PodTemplate{}))
 	}, soon, interval).Should(Succeed())
-	err := agent.Get(t.Context(), client.ObjectKey{Namespace: "addon-comes-2", Name: "x"}, &corev1.Endpoints{}) //nolint:staticcheck // any kind will do
+	err := agent.Get(t.Context(), client.ObjectKey{Namespace: "addon-comes-2", Name: "x"}, &corev1.PodTemplate{})
 	a.Expect(apierrors.IsForbidden(err)).To(BeTrue(), "another cluster's namespace: %v", err)
 	a.tokens()
 

@@ -26,7 +26,7 @@ const (
 	// none selects their cluster any more, they go. Those that people made for other clusters are not touched.
 	InstalledBy = "flotilla.dev/installed-by"
 
-	// ReasonRemovalHeld: so many installations are no longer selected that somebody has to confirm it.
+	// ReasonRemovalHeld says that so many installations are no longer selected that somebody has to confirm it.
 	ReasonRemovalHeld = "RemovalHeld"
 
 	// copied begins the annotations of a cluster that its add-ons get. OCM-19.2

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -170,6 +171,7 @@ func (in input) decorate(o *unstructured.Unstructured, values map[string]string)
 		for _, c := range containers {
 			if container, ok := c.(map[string]any); ok {
 				in.decorateContainer(container, env)
+				in.provide(o, container)
 			}
 		}
 	}
@@ -191,6 +193,27 @@ func (in input) decorateContainer(container map[string]any, env map[string]strin
 	}
 	if image, ok := container["image"].(string); ok && in.config != nil {
 		container["image"] = mirrored(image, in.config.Spec.Registries)
+	}
+}
+
+// provide gives a container what the last of the matching requirements says. An ID is "<resource>:<name>:<container>", and
+// "*" stands for anything.
+func (in input) provide(o *unstructured.Unstructured, container map[string]any) {
+	if in.config == nil {
+		return
+	}
+	plural, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
+	is := []any{plural.Resource, o.GetName(), container["name"]}
+	for _, r := range slices.Backward(in.config.Spec.ResourceRequirements) {
+		id := strings.SplitN(r.ContainerID, ":", 3)
+		if !slices.EqualFunc(id, is, func(want string, is any) bool { return want == "*" || want == is }) {
+			continue
+		}
+		resources, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&r.Resources)
+		if err == nil {
+			container["resources"] = resources
+		}
+		return
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	workv1 "open-cluster-management.io/api/work/v1"
@@ -111,6 +112,20 @@ func TestTheDeploymentConfigPlacesAndMirrors(t *testing.T) {
 	}
 	if proxied != 2 {
 		t.Errorf("%+v", spec.Containers[0].Env)
+	}
+}
+
+func TestTheLastMatchingRequirementCounts(t *testing.T) {
+	memory := func(amount string) corev1.ResourceRequirements {
+		return corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(amount)}}
+	}
+	for id, want := range map[string]string{"deployments:agent:a": "2Gi", "*:*:*": "2Gi", "deployments:*:a": "2Gi", "daemonsets:agent:a": "1Gi", "deployments:agent:b": "1Gi", "deployments:other:*": "1Gi"} {
+		c := deploymentConfig()
+		c.Spec.ResourceRequirements = []addonv1alpha1.ContainerResourceRequirements{{ContainerID: "*:*:*", Resources: memory("1Gi")}, {ContainerID: id, Resources: memory("2Gi")}}
+		got := deployment(t, input{cluster: "east", addon: "logs", template: tmpl(agent), config: c}).Spec.Template.Spec.Containers[0].Resources.Limits.Memory().String()
+		if got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
 	}
 }
 
