@@ -67,6 +67,8 @@ func TestDecide(t *testing.T) {
 		"nor is it for one that was made after all of them": {Facts{Total: 1, Removed: inTurn(200), Born: noon.Add(-time.Millisecond)}, Verdict{Counts: true, Wanted: 1, Limit: 5}},
 		"one made since is no part of what went before":     {Facts{Total: 10, Removed: works("a", 9, time.Minute), Born: noon.Add(-time.Second)}, Verdict{Counts: true, Wanted: 1, Limit: 5}},
 		"nor of what is held":                               {Facts{Total: 10, Held: works("a", 9, time.Minute), Removed: works("b", 5, time.Minute), HeldSince: noon.Add(-time.Minute), Born: noon}, Verdict{Refused: true, Wanted: 10, Limit: 5}},
+		"a fleet is as large as it was when they left":      {Facts{Total: 80, Gone: 20, Removed: works("a", 20, time.Minute)}, Verdict{Refused: true, Wanted: 21, Limit: 20}},
+		"what came and went makes it no larger":             {Facts{Total: 10, Gone: 200, Removed: merged(inTurn(200), works("a", 6, 0))}, Verdict{Refused: true, Wanted: 8, Limit: 5}},
 		"switched off":                                      {Facts{Share: 100, Total: 100, Removed: works("a", 99, time.Minute)}, Verdict{Limit: 100}},
 	} {
 		t.Run(name, func(t *testing.T) {
