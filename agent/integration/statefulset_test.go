@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/openkruise/kruise-api/apps/pub"
 	kruise "github.com/openkruise/kruise-api/apps/v1beta1"
+	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,10 +24,12 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/flotilla-project/flotilla/agent/app"
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 	"github.com/flotilla-project/flotilla/pkg/index"
 	"github.com/flotilla-project/flotilla/pkg/manager"
+	"github.com/flotilla-project/flotilla/test/fleet"
 )
 
 // stateful is a world with StatefulSets.
@@ -332,6 +335,30 @@ func TestStatefulSetClaimsGrowAndGo(t *testing.T) { // WL-2.8, WL-2.9
 		return ""
 	}).Should(Equal(gone))
 	w.Eventually(w.images).ShouldNot(HaveKey("db-1"))
+}
+
+// The agent as it is installed, told to run nothing but StatefulSets.
+func TestAgentThatRunsStatefulSetsAlone(t *testing.T) { // WL-0.3
+	w := newStateful(t)
+	w.kubelet(always)
+	o, err := app.NewOptions()
+	w.Expect(err).NotTo(HaveOccurred())
+	flags := pflag.NewFlagSet("agent", pflag.ContinueOnError)
+	o.Bind(flags)
+	w.Expect(flags.Parse([]string{"--controllers=statefulset", "--feature-gates=StatefulSetStartOrdinal=true,PodIndexLabel=false", "--kubeconfig=" + fleet.Shared(t).Cluster(member).Kubeconfig()})).To(Succeed())
+	o.Manager.Namespace = w.namespace
+	w.Expect(o.Validate()).To(BeEmpty())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- app.Run(ctx, o) }()
+	t.Cleanup(func() {
+		cancel()
+		w.Expect(<-done).To(Succeed())
+	})
+	w.make(w.statefulSet(2, func(set *kruise.StatefulSet) { set.Spec.Ordinals = &kruise.StatefulSetOrdinals{Start: 3} }))
+	w.settled()
+	w.Expect(slices.Sorted(maps.Keys(w.images()))).To(Equal([]string{"db-3", "db-4"}))
+	w.Expect(w.pods()[0].Labels).NotTo(HaveKey("apps.kubernetes.io/pod-index"))
 }
 
 // What OpenKruise stored is taken over, and what lost its owner is adopted: nothing restarts. // WL-0.5, WL-0.6
