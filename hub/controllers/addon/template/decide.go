@@ -32,6 +32,8 @@ type plan struct {
 	mine bool
 	// waits is why nothing can be rendered now; what runs stays as it is.
 	waits string
+	// hosted says that another cluster shall run the add-on, which a template cannot.
+	hosted bool
 	// denied says that the cluster is not accepted, so that its add-ons have no rights.
 	denied bool
 
@@ -62,6 +64,11 @@ func decide(obj *installation, seen facts) plan {
 	if seen.cluster != nil && detach.Ordered(seen.cluster) {
 		// Everything on it runs on: nothing is sent there, and no hook takes anything down.
 		p.waits, p.release = "the cluster is being detached", leaving(obj) && held(obj)
+		return p
+	}
+	if host := obj.Annotations[addonv1alpha1.HostingClusterNameAnnotationKey]; host != "" && host != obj.Namespace && !leaving(obj) {
+		p.waits = fmt.Sprintf("add-ons by template run on their own cluster, not on %q; remove the annotation %s", host, addonv1alpha1.HostingClusterNameAnnotationKey)
+		p.hosted = true
 		return p
 	}
 	in, why := p.input(obj, seen)
@@ -256,6 +263,11 @@ func (*Steps) Report(obj *installation, _ facts, p plan, acted error) {
 	if leaving(obj) {
 		return
 	}
+	if p.hosted {
+		set(addonv1alpha1.ManagedClusterAddOnHostingClusterValidity, metav1.ConditionFalse, addonv1alpha1.HostingClusterValidityReasonInvalid, "Nothing is deployed: "+p.waits+".")
+		return
+	}
+	meta.RemoveStatusCondition(&obj.Status.Conditions, addonv1alpha1.ManagedClusterAddOnHostingClusterValidity)
 	if p.waits != "" {
 		if meta.FindStatusCondition(obj.Status.Conditions, addonv1alpha1.ManagedClusterAddOnRegistrationApplied) == nil {
 			set(addonv1alpha1.ManagedClusterAddOnRegistrationApplied, metav1.ConditionFalse, ReasonPending, "Waits: "+p.waits+".")

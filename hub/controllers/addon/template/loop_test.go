@@ -443,3 +443,24 @@ func TestADetachedClusterIsLeftAsItIs(t *testing.T) {
 		t.Errorf("%v, %v", err, h.works())
 	}
 }
+
+// OCM-19.6: a template is not for another cluster; it says so, and runs when it is asked to run at home.
+func TestAHostedAddOnIsToldThatItCannot(t *testing.T) {
+	of := tmpl(crd)
+	h := newHub(t, logs(hashOf(t, of), func(a *installation) {
+		a.Annotations = map[string]string{"addon.open-cluster-management.io/hosting-cluster-name": "west"}
+	}), offered(), of)
+	h.rounds()
+	if got := h.says("HostingClusterValidity"); !strings.HasPrefix(got, "False HostingClusterInvalid") || !strings.Contains(got, `"west"`) || len(h.works()) != 0 {
+		t.Errorf("%s, %v", got, h.works())
+	}
+	a := h.addon()
+	a.Annotations = nil
+	if err := h.Update(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	h.rounds()
+	if got := h.says("HostingClusterValidity"); got != "" || len(h.works()) != 1 {
+		t.Errorf("%s, %v", got, h.works())
+	}
+}
