@@ -274,4 +274,5 @@ func TestDeletingAClusterNamespaceByMistakeRemovesNothing(t *testing.T) {
 		return ""
 	})
 	w.ready(d)
+	w.until("its agent beats again", func() string { return w.beatSince(west, time.Now().Add(-2*time.Minute)) })
 }
