@@ -48,7 +48,11 @@ func (s Shrink) Held(now time.Time) string {
 
 // Command confirms the removal.
 func (s Shrink) Command(now time.Time) string {
-	return fmt.Sprintf("kubectl annotate %s -n %s %s --overwrite %s=%s", s.Kind, s.Namespace, s.Name,
+	what := s.Kind
+	if s.Namespace != "" {
+		what += " -n " + s.Namespace
+	}
+	return fmt.Sprintf("kubectl annotate %s %s --overwrite %s=%s", what, s.Name,
 		appsv1alpha1.AnnotationConfirmMassRemoval, now.UTC().Truncate(time.Hour).Add(2*time.Hour).Format(time.RFC3339))
 }
 

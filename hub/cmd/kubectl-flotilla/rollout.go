@@ -204,9 +204,6 @@ func (r rolling) pause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.Spec.UpdateStrategy.Type != appsv1alpha1.UpdateProgressive {
-		return fmt.Errorf("updates of %s are Manual: its partitions say how far they go, nothing else moves", d.Name)
-	}
 	return r.merge(ctx, d, `{"spec":{"updateStrategy":{"paused":true}}}`, "is paused; let it go on: kubectl flotilla resume "+d.Name)
 }
 

@@ -461,7 +461,12 @@ func (w *fleetBench) ownCPU() time.Duration {
 // hubMemory is the memory that the hub holds.
 func (w *fleetBench) hubMemory() int {
 	w.Helper()
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", w.hubPID()))
+	return w.memoryOf(w.hubPID())
+}
+
+func (w *fleetBench) memoryOf(pid int) int {
+	w.Helper()
+	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -111,7 +111,7 @@ func decide(obj *offer, seen facts, now time.Time) plan {
 // brake keeps the installations that Placements no longer select, if they are many and the offer does not confirm it.
 func (d *decision) brake() {
 	// The kind has no namespace; kubectl takes one all the same.
-	s := brake.Shrink{Kind: "clustermanagementaddon", Namespace: "default", Name: d.offer.Name, Annotations: d.offer.Annotations, Because: "placements no longer select their clusters"}
+	s := brake.Shrink{Kind: "clustermanagementaddon", Name: d.offer.Name, Annotations: d.offer.Annotations, Because: "placements no longer select their clusters"}
 	for _, r := range d.remove {
 		if !r.meant {
 			s.Clusters = append(s.Clusters, r.live.Namespace)

@@ -285,7 +285,7 @@ func TestManyRemovalsAtOnceAreHeld(t *testing.T) {
 			if len(p.remove) != tc.want || (stalled != nil) != (tc.want == 0) {
 				t.Errorf("%d removed, %+v", len(p.remove), stalled)
 			}
-			if stalled != nil && (!strings.Contains(stalled.Message, "20 of 20") || !strings.Contains(stalled.Message, "kubectl annotate clustermanagementaddon")) {
+			if stalled != nil && (strings.Contains(stalled.Message, " -n ") || !strings.Contains(stalled.Message, "20 of 20") || !strings.Contains(stalled.Message, "kubectl annotate clustermanagementaddon")) {
 				t.Error(stalled.Message)
 			}
 		})
