@@ -72,7 +72,8 @@ func NewOptions() (*Options, error) {
 		Webhooks:    newWebhookOptions(),
 		Manager: manager.Options{
 			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-hub",
-			QPS: 500, Burst: 1000, CacheSyncTimeout: 2 * time.Minute, // a change of a thousand works; the API server keeps the peace by itself
+			Workers: map[string]int{"ManagedCluster.cluster.open-cluster-management.io": 10, "CertificateSigningRequest.certificates.k8s.io": 5},
+			QPS:     500, Burst: 1000, CacheSyncTimeout: 2 * time.Minute, // a change of a thousand works; the API server keeps the peace by itself
 		},
 	}, err
 }

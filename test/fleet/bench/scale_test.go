@@ -29,6 +29,7 @@ import (
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	clusterv1beta2 "open-cluster-management.io/api/cluster/v1beta2"
 	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -89,6 +90,7 @@ func measureFleet(b *testing.B, n int) {
 		b.Fatal(out, err)
 	}
 	w := &fleetBench{B: b, n: n, system: s, fleet: f, hub: connectHub(b, f)}
+	w.seen = w.watch()
 	defer w.end()
 	fmt.Printf("\n%d members, each an agent's hub side on a cluster in memory, in one process beside the hub's API server, etcd and hub, on %d cores\n",
 		n, runtime.NumCPU())
@@ -114,6 +116,7 @@ type fleetBench struct {
 	system  *system.System
 	fleet   *fleet.Fleet
 	hub     client.Client
+	seen    client.Reader // what a watch tells: lists of a thousand objects would be most of the work that is measured
 	members []*member
 	version int
 	began   time.Time // of the change that is measured
@@ -139,6 +142,28 @@ func connectHub(b *testing.B, f *fleet.Fleet) client.Client {
 	c, err := client.New(f.Cluster(system.HubCluster).RESTConfig(), client.Options{Scheme: scheme})
 	if err != nil {
 		b.Fatal(err)
+	}
+	return c
+}
+
+// watch follows clusters and works of the hub.
+func (w *fleetBench) watch() client.Reader {
+	c, err := cache.New(w.fleet.Cluster(system.HubCluster).RESTConfig(), cache.Options{Scheme: w.hub.Scheme(), ReaderFailOnMissingInformer: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, kind := range []client.Object{&clusterv1.ManagedCluster{}, &workv1.ManifestWork{}} {
+		if _, err := c.GetInformer(w.Context(), kind, cache.BlockUntilSynced(false)); err != nil {
+			w.Fatal(err)
+		}
+	}
+	go func() {
+		if err := c.Start(w.Context()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}()
+	if !c.WaitForCacheSync(w.Context()) {
+		w.Fatal("clusters and works are not seen")
 	}
 	return c
 }
@@ -186,7 +211,7 @@ func (w *fleetBench) join() {
 	}
 	w.until("all members are available", func() (int, error) {
 		var list clusterv1.ManagedClusterList
-		err := w.hub.List(w.Context(), &list)
+		err := w.seen.List(w.Context(), &list, client.UnsafeDisableDeepCopy)
 		up := 0
 		for _, c := range list.Items {
 			if apimeta.IsStatusConditionTrue(c.Status.Conditions, clusterv1.ManagedClusterConditionAvailable) {
@@ -251,7 +276,7 @@ func (w *fleetBench) image() string { return fmt.Sprintf("registry.local/web:v%d
 func (w *fleetBench) applied() {
 	w.until("99 % have applied it", func() (int, error) {
 		var list workv1.ManifestWorkList
-		err := w.hub.List(w.Context(), &list)
+		err := w.seen.List(w.Context(), &list, client.UnsafeDisableDeepCopy)
 		done := 0
 		for _, work := range list.Items {
 			c := apimeta.FindStatusCondition(work.Status.Conditions, workv1.WorkApplied)
