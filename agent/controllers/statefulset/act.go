@@ -16,7 +16,6 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
-	"github.com/flotilla-project/flotilla/agent/podset/revision"
 	"github.com/flotilla-project/flotilla/pkg/event"
 )
 
@@ -120,43 +119,12 @@ func (s *steps) own(ctx context.Context, set *kruise.StatefulSet, seen, owned cl
 	return nil
 }
 
-// writeRevision makes the update revision what it shall be. When its name was taken by another, the new one gets another
-// name, and its event starts the round that uses it. // WL-0.5
-func (s *steps) writeRevision(ctx context.Context, p *plan) error {
-	switch update := p.revisions.Update; p.revisions.Write {
-	case revision.Create:
-		return s.createRevision(ctx, p)
-	case revision.Renumber:
-		before := update.DeepCopy()
-		before.Revision = 0
-		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-		if err := s.local.Patch(ctx, update.DeepCopy(), patch); err != nil {
-			return fmt.Errorf("renumber revision %s: %w", update.Name, err)
-		}
-	}
-	return nil
-}
-
-func (s *steps) createRevision(ctx context.Context, p *plan) error {
+// writeRevision notes whether the update revision got another name than the plan was made with.
+func (s *steps) writeRevision(ctx context.Context, p *plan) (err error) {
 	wanted := p.revisions.Update.Name
-	for p.revisions.Write == revision.Create {
-		update := p.revisions.Update
-		err := s.local.Create(ctx, update.DeepCopy())
-		switch {
-		case err == nil:
-			p.renamed = update.Name != wanted
-			return nil
-		case !apierrors.IsAlreadyExists(err):
-			return fmt.Errorf("create revision %s: %w", update.Name, err)
-		}
-		var taken appsv1.ControllerRevision
-		if err := s.live.Get(ctx, client.ObjectKeyFromObject(update), &taken); err != nil {
-			return fmt.Errorf("look at revision %s, whose name is taken: %w", update.Name, err)
-		}
-		p.revisions = p.revisions.Clash(&taken)
-	}
-	p.renamed = p.revisions.Update.Name != wanted
-	return nil
+	p.revisions, err = s.hands.WriteRevision(ctx, p.revisions)
+	p.renamed = err == nil && p.revisions.Update.Name != wanted
+	return err
 }
 
 // trim fails quietly: the next round tries again. // WL-0.5
