@@ -7,6 +7,7 @@
 //	app hello [NAME]  greets; what `kubectl exec POD -- /app hello` prints
 //	app version       prints the image's name
 //	app exit CODE     ends with a code
+//	app write FILE X  writes X to a file; app read FILE prints it
 //
 // Called by another name - pause, sleep, hello, true, false - it does that.
 package main
@@ -59,12 +60,14 @@ func run(args []string, env func(string) string, out io.Writer, stop <-chan os.S
 		return 0, nil
 	case "exit":
 		return exit(rest)
+	case "write", "read":
+		return file(mode, rest, out)
 	case "true":
 		return 0, nil
 	case "false":
 		return 1, nil
 	}
-	return 2, fmt.Errorf("mode %q is unknown: use serve, sleep, hello, version or exit", mode)
+	return 2, fmt.Errorf("mode %q is unknown: use serve, sleep, hello, version, exit, write or read", mode)
 }
 
 // imageEnv is set by the registry that makes the images.
@@ -113,6 +116,26 @@ func sleep(args []string, stop <-chan os.Signal) (int, error) {
 	select {
 	case <-stop:
 	case <-over:
+	}
+	return 0, nil
+}
+
+// file is what a volume has to keep.
+func file(mode string, args []string, out io.Writer) (int, error) {
+	if mode == "write" && len(args) == 2 {
+		return codeOf(os.WriteFile(args[0], []byte(args[1]), 0o644))
+	}
+	if mode == "read" && len(args) == 1 {
+		content, err := os.ReadFile(args[0])
+		fmt.Fprintln(out, string(content))
+		return codeOf(err)
+	}
+	return 2, fmt.Errorf("%s: a file is needed, and what to write", mode)
+}
+
+func codeOf(err error) (int, error) {
+	if err != nil {
+		return 1, err
 	}
 	return 0, nil
 }

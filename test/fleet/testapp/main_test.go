@@ -16,6 +16,24 @@ func env(key string) string {
 	return map[string]string{imageEnv: "web:2", "HOSTNAME": "pod-1"}[key]
 }
 
+func TestFilesAreKept(t *testing.T) {
+	file := t.TempDir() + "/kept"
+	var out bytes.Buffer
+	for _, args := range [][]string{{"app", "write", file, "it"}, {"app", "read", file}} {
+		if code, err := run(args, env, &out, nil); code != 0 || err != nil {
+			t.Errorf("%v ends with %d, %v", args, code, err)
+		}
+	}
+	if out.String() != "it\n" {
+		t.Errorf("read %q", out.String())
+	}
+	for _, args := range [][]string{{"app", "write", file}, {"app", "read", file + "/none"}} {
+		if code, err := run(args, env, &out, nil); code == 0 || err == nil {
+			t.Errorf("%v ends with %d, %v", args, code, err)
+		}
+	}
+}
+
 func TestModes(t *testing.T) {
 	for args, want := range map[string]struct {
 		code int
