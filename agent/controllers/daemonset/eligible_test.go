@@ -9,6 +9,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/flotilla-project/flotilla/agent/nodefit"
 )
 
 // required is a node affinity of one expression.
@@ -101,7 +103,7 @@ func TestTargetOfAPod(t *testing.T) { // WL-3.4
 		"n0": {Affinity: requiring(byName("In", "n0"))},
 		"":   {Affinity: requiring(byName("NotIn", "n0"))},
 	} {
-		if got := targetOf(&corev1.Pod{Spec: spec}); got != want {
+		if got := nodefit.Target(&corev1.Pod{Spec: spec}); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

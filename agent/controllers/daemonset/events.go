@@ -3,6 +3,7 @@ package daemonset
 import (
 	"slices"
 
+	"github.com/flotilla-project/flotilla/agent/nodefit"
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/pkg/event"
 )
@@ -36,7 +37,7 @@ func (p *plan) told(d podset.Deed) []event.Event {
 
 func (p *plan) nodeOf(d podset.Deed) string {
 	if pod, ok := p.pods[d.Pod]; ok {
-		return targetOf(pod)
+		return nodefit.Target(pod)
 	}
 	for node, name := range p.names {
 		if name == d.Pod {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/flotilla-project/flotilla/agent/nodefit"
 	"github.com/flotilla-project/flotilla/pkg/index"
 )
 
@@ -45,7 +46,7 @@ func (s *steps) Observe(ctx context.Context, ds *kruise.DaemonSet) (seen, error)
 	found.resting = map[string]time.Time{}
 	for _, pod := range found.pods {
 		if finished(pod) {
-			node := targetOf(pod)
+			node := nodefit.Target(pod)
 			found.resting[node] = s.failing.until(place{ds.UID, ds.Status.ObservedGeneration, node})
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/flotilla-project/flotilla/agent/nodefit"
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/lifecycle"
 	"github.com/flotilla-project/flotilla/agent/podset/pernode"
@@ -90,21 +91,8 @@ func (p *plan) newPod(node, _ string) (*corev1.Pod, []*corev1.PersistentVolumeCl
 		pod.Spec.NodeName, pod.Spec.SchedulerName = node, ownScheduler
 		return pod, nil, nil
 	}
-	pin(&pod.Spec, node)
+	nodefit.Pin(&pod.Spec, node) // what else the template requires of nodes was answered before // WL-3.6
 	return pod, nil, nil
-}
-
-// pin lets the scheduler choose one node. What else the template requires of nodes was answered before. // WL-3.6
-func pin(spec *corev1.PodSpec, node string) {
-	if spec.Affinity == nil {
-		spec.Affinity = &corev1.Affinity{}
-	}
-	if spec.Affinity.NodeAffinity == nil {
-		spec.Affinity.NodeAffinity = &corev1.NodeAffinity{}
-	}
-	spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-		MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
-	}}}
 }
 
 // labels are what every pod of the current revision carries. // WL-3.12.10

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/flotilla-project/flotilla/agent/nodefit"
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/agent/podset/lifecycle"
@@ -192,7 +193,7 @@ func (p *plan) facts(resting map[string]time.Time) []pernode.Pod {
 		p.pods[pod.Name] = pod
 		gate := lifecycle.HasGate(pod, pub.InPlaceUpdateReady)
 		f := pernode.Pod{Pod: lens.Facts(pod), Bound: pod.Spec.NodeName != "", Fresh: p.fresh(pod)}
-		f.Node, f.GateClosed = targetOf(pod), f.GateClosed && gate // WL-3.10
+		f.Node, f.GateClosed = nodefit.Target(pod), f.GateClosed && gate // WL-3.10
 		if _, possible := p.changes[pod.Labels[hashLabel]]; possible && gate && !f.Fresh {
 			f.InPlace = true
 		}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/flotilla-project/flotilla/agent/nodefit"
 	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 	shared "github.com/flotilla-project/flotilla/pkg/revision"
@@ -158,7 +159,7 @@ func (w *world) runPods() bool {
 	ran := false
 	for _, pod := range w.pods() {
 		if pod.Spec.NodeName == "" {
-			pod.Spec.NodeName = targetOf(&pod)
+			pod.Spec.NodeName = nodefit.Target(&pod)
 			ran = true
 			w.write(w.server.Plain.Update(context.Background(), &pod))
 		}
@@ -189,7 +190,7 @@ func (w *world) images() []string {
 	w.Helper()
 	var all []string
 	for _, p := range w.pods() {
-		all = append(all, targetOf(&p)+"="+p.Spec.Containers[0].Image)
+		all = append(all, nodefit.Target(&p)+"="+p.Spec.Containers[0].Image)
 	}
 	slices.Sort(all)
 	return all
@@ -198,7 +199,7 @@ func (w *world) images() []string {
 func (w *world) on(node string) *corev1.Pod {
 	w.Helper()
 	for _, p := range w.pods() {
-		if targetOf(&p) == node {
+		if nodefit.Target(&p) == node {
 			return &p
 		}
 	}
