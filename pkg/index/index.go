@@ -87,6 +87,11 @@ func RevisionsOf(ctx context.Context, r client.Reader, owner client.Object) ([]a
 	return kept, nil
 }
 
+// Children lists into the objects of its kind that name owner, which are shared with the cache: read only.
+func Children(ctx context.Context, r client.Reader, owner client.Object, into client.ObjectList) error {
+	return list(ctx, r, owner, into)
+}
+
 func list(ctx context.Context, r client.Reader, owner client.Object, into client.ObjectList) error {
 	if err := listBy(ctx, r, owner.GetNamespace(), string(owner.GetUID()), into); err != nil {
 		return fmt.Errorf("list what %s/%s owns: %w", owner.GetNamespace(), owner.GetName(), err)

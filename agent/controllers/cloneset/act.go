@@ -35,6 +35,7 @@ func (s *steps) Act(ctx context.Context, cs *kruise.CloneSet, p *plan) error {
 		released = errors.Join(released, podset.ReleasePod(ctx, s.local, cs, pod))
 	}
 	cleaned = s.cleanClaims(ctx, cs, p)
+	s.images.Act(ctx, cs, p.images)
 	acted := s.actOnPods(ctx, cs, p)
 	s.tidy(ctx, cs, p)
 	if failure, ok := errors.AsType[*podset.Failure](acted); ok {

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
@@ -37,6 +38,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=apps.kruise.io,resources=imagepulljobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
 
 // source is whom events come from. // WL-1.18
@@ -56,6 +58,9 @@ type Options struct {
 	// ExcludePreparingDelete does not count pods that wait for their preDelete hook: flag
 	// --cloneset-scaling-exclude-preparing-delete.
 	ExcludePreparingDelete bool
+	// PreDownload pulls images ahead of updates: gate PreDownloadImageForInPlaceUpdate. The cache then has to index
+	// ImagePullJobs too.
+	PreDownload bool
 }
 
 // Register starts the controller with the manager, whose cache has to index pods, claims and ControllerRevisions with
@@ -87,10 +92,15 @@ type steps struct {
 	hands   podset.Hands
 	events  record.EventRecorder
 	options Options
+	images  *predownload.Hands // nil when the gate is off
 }
 
 func newSteps(local client.Client, live client.Reader, events record.EventRecorder, c clock.PassiveClock, o Options) *steps {
-	return &steps{local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, options: o}
+	s := &steps{local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, options: o}
+	if o.PreDownload {
+		s.images = &predownload.Hands{Local: local, Events: events}
+	}
+	return s
 }
 
 var (

@@ -19,6 +19,7 @@ type seen struct {
 	claims    []corev1.PersistentVolumeClaim // owned by it and not on their way out
 	revisions []appsv1.ControllerRevision
 	nodes     map[string]map[string]string // labels by node name, when the template spreads pods
+	jobs      []kruise.ImagePullJob        // controlled by it, when images are pulled ahead
 }
 
 // Observe reads the cache. // WL-1.3 step 4
@@ -43,6 +44,9 @@ func (s *steps) Observe(ctx context.Context, cs *kruise.CloneSet) (seen, error) 
 		}
 	}
 	if found.revisions, err = index.RevisionsOf(ctx, s.local, cs); err != nil {
+		return found, err
+	}
+	if found.jobs, err = s.images.Jobs(ctx, cs); err != nil {
 		return found, err
 	}
 	if len(cs.Spec.Template.Spec.TopologySpreadConstraints) > 0 {

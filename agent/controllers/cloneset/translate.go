@@ -16,6 +16,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 )
 
@@ -41,6 +42,7 @@ type plan struct {
 	unlisted []string // names in podsToDelete that stay there; nil when none goes
 	prune    bool
 	trim     []appsv1.ControllerRevision
+	images   predownload.Plan
 	options  Options
 }
 
@@ -95,6 +97,7 @@ func (p *plan) translate(found seen) error {
 	p.steps = podset.Decide(p.spec, facts, p.now)
 	p.summary = podset.Summarize(p.spec, facts, p.steps, p.now)
 	if !leaving {
+		p.images = p.preDownload(found.jobs)
 		p.tidy(found.revisions, facts)
 	}
 	return nil

@@ -36,6 +36,7 @@ func (s *steps) Act(ctx context.Context, ds *kruise.DaemonSet, p *plan) error {
 	if err := s.writeHistory(ctx, p); err != nil || p.renamed {
 		return err
 	}
+	s.images.Act(ctx, ds, p.images)
 	if err := s.actOnPods(ctx, ds, p); err != nil {
 		return err
 	}

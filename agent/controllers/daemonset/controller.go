@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
@@ -39,6 +40,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=apps.kruise.io,resources=imagepulljobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
 
 // source is whom events come from. // WL-3.11
@@ -48,6 +50,9 @@ const source = "daemonset-controller"
 type Options struct {
 	// BindPods assigns pods to their nodes at creation, in place of the scheduler: flag --assign-pods-by-scheduler=false. // WL-3.6
 	BindPods bool
+	// PreDownload pulls images ahead of updates: gate PreDownloadImageForDaemonSetUpdate. The cache then has to index
+	// ImagePullJobs too.
+	PreDownload bool
 }
 
 // Register starts the controller with the manager, whose cache has to index pods and ControllerRevisions with index.ByOwner
@@ -118,13 +123,18 @@ type steps struct {
 	clock   clock.PassiveClock
 	failing *backoff
 	options Options
+	images  *predownload.Hands // nil when the gate is off
 }
 
 func newSteps(local client.Client, live client.Reader, events record.EventRecorder, c clock.PassiveClock, o Options) *steps {
-	return &steps{
+	s := &steps{
 		local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, clock: c,
 		failing: newBackoff(time.Second, 15*time.Minute), options: o,
 	}
+	if o.PreDownload {
+		s.images = &predownload.Hands{Local: local, Events: events}
+	}
+	return s
 }
 
 var (

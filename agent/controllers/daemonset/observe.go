@@ -21,7 +21,8 @@ type seen struct {
 	pods      []*corev1.Pod // controlled by it, or by nobody and matching
 	revisions []*appsv1.ControllerRevision
 	nodes     []corev1.Node
-	resting   map[string]time.Time // by node: when its failed pods may be deleted
+	jobs      []kruise.ImagePullJob // controlled by it, when images are pulled ahead
+	resting   map[string]time.Time  // by node: when its failed pods may be deleted
 }
 
 // Observe reads the cache. // WL-3.3
@@ -36,6 +37,9 @@ func (s *steps) Observe(ctx context.Context, ds *kruise.DaemonSet) (seen, error)
 		return found, err
 	}
 	if found.revisions, err = s.revisions(ctx, ds, selector); err != nil {
+		return found, err
+	}
+	if found.jobs, err = s.images.Jobs(ctx, ds); err != nil {
 		return found, err
 	}
 	var nodes corev1.NodeList

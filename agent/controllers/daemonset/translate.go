@@ -16,6 +16,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/agent/podset/lifecycle"
 	"github.com/flotilla-project/flotilla/agent/podset/pernode"
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 )
 
@@ -38,6 +39,9 @@ type plan struct {
 	pods  map[string]*corev1.Pod
 	names map[string]string // of new pods, by node
 	trim  []*appsv1.ControllerRevision
+
+	options Options
+	images  predownload.Plan
 }
 
 // Recheck is when time alone changes the plan.
@@ -45,7 +49,7 @@ func (p *plan) Recheck() time.Duration { return p.steps.Recheck() }
 
 // Decide translates the DaemonSet for the engine. // WL-3.3
 func (s *steps) Decide(ds *kruise.DaemonSet, found seen, now time.Time) *plan {
-	p := &plan{now: now, set: Default(ds), bind: s.options.BindPods, pods: map[string]*corev1.Pod{}}
+	p := &plan{now: now, set: Default(ds), bind: s.options.BindPods, options: s.options, pods: map[string]*corev1.Pod{}}
 	switch {
 	case ds.DeletionTimestamp != nil:
 		p.idle = true
@@ -86,6 +90,7 @@ func (p *plan) translate(found seen) error {
 	facts := p.facts(found.resting)
 	p.steps = pernode.Decide(p.spec, facts, p.now)
 	p.name(facts)
+	p.images = p.preDownload(found.jobs)
 	p.trim = p.history.surplus(max(int(*p.set.Spec.RevisionHistoryLimit), 0), p.live())
 	return nil
 }

@@ -41,6 +41,7 @@ func (s *steps) Act(ctx context.Context, set *kruise.StatefulSet, p *plan) error
 	if lines := p.steps.Lines(); len(lines) > 0 {
 		log.FromContext(ctx).Info("acting on pods", "actions", len(lines), "first", lines[:min(len(lines), logged)])
 	}
+	s.images.Act(ctx, set, p.images)
 	if err := s.repair(ctx, set, p); err != nil {
 		return &podset.Failure{Update: err} // WL-2.6.1
 	}

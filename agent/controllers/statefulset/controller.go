@@ -30,6 +30,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/ordinal"
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
@@ -41,6 +42,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=apps.kruise.io,resources=imagepulljobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 
@@ -64,6 +66,9 @@ type Options struct {
 	PodIndexLabel bool
 	// PreparingUpdateAsUpdate counts pods that wait for their inPlaceUpdate hook as updated: gate of the same name.
 	PreparingUpdateAsUpdate bool
+	// PreDownload pulls images ahead of updates: gate PreDownloadImageForInPlaceUpdate. The cache then has to index
+	// ImagePullJobs too.
+	PreDownload bool
 }
 
 // Register starts the controller with the manager, whose cache has to index pods and ControllerRevisions with
@@ -132,10 +137,15 @@ type steps struct {
 	hands   podset.Hands
 	events  record.EventRecorder
 	options Options
+	images  *predownload.Hands // nil when the gate is off
 }
 
 func newSteps(local client.Client, live client.Reader, events record.EventRecorder, c clock.PassiveClock, o Options) *steps {
-	return &steps{local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, options: o}
+	s := &steps{local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, options: o}
+	if o.PreDownload {
+		s.images = &predownload.Hands{Local: local, Events: events}
+	}
+	return s
 }
 
 var (

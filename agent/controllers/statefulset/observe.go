@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/openkruise/kruise-api/apps/v1alpha1"
 	kruise "github.com/openkruise/kruise-api/apps/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,7 @@ type seen struct {
 	claims    map[string]*corev1.PersistentVolumeClaim
 	revisions []appsv1.ControllerRevision // controlled by it
 	loose     []appsv1.ControllerRevision // controlled by nobody
+	jobs      []v1alpha1.ImagePullJob     // controlled by it, when images are pulled ahead
 }
 
 // Observe reads the cache. // WL-2.6 A
@@ -51,6 +53,9 @@ func (s *steps) Observe(ctx context.Context, set *kruise.StatefulSet) (seen, err
 	}
 	if found.loose, err = index.OrphanRevisions(ctx, s.local, set.Namespace); err != nil {
 		return found, fmt.Errorf("list revisions without controller: %w", err)
+	}
+	if found.jobs, err = s.images.Jobs(ctx, set); err != nil {
+		return found, err
 	}
 	found.claims, err = s.claims(ctx, set, found)
 	return found, err

@@ -18,6 +18,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/agent/podset/ordinal"
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 )
 
@@ -44,6 +45,7 @@ type plan struct {
 	adopt   []*corev1.Pod
 	adoptR  []appsv1.ControllerRevision
 	trim    []appsv1.ControllerRevision
+	images  predownload.Plan
 }
 
 // Recheck is when time alone changes the plan.
@@ -89,6 +91,7 @@ func (p *plan) translate(found seen) error {
 	p.summary = ordinal.Summarize(p.spec, pods, p.steps, p.now)
 	p.fit = p.claims.status(slotsOf(pods))
 	if p.set.DeletionTimestamp == nil {
+		p.images = p.preDownload(found.jobs)
 		p.trim = p.surplus(existing, pods)
 	}
 	return nil

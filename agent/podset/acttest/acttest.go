@@ -1,6 +1,6 @@
 // Package acttest is an API server in memory for tests of code that writes pods. It is controller-runtime's fake client,
 // made like the real one where that matters here: the pods/status endpoint takes metadata too, a deletion that names another
-// UID is a conflict and such a patch invalid, and every write is counted.
+// UID is a conflict and such a patch invalid, resources of a pod change by its resize endpoint only, and every write is counted.
 package acttest
 
 import (
@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,8 @@ type Server struct {
 	Before func(write string) error
 	// Plain is the same store without counting and asking.
 	Plain client.WithWatch
+	// Older serves no pods/resize and takes resources with the rest, as servers before 1.32 that let pods be resized.
+	Older bool
 	uids  int
 }
 
@@ -55,7 +58,7 @@ func New(objects ...client.Object) (*Server, error) {
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&kruise.CloneSet{}, &kruise.DaemonSet{}, &kruisebeta.StatefulSet{}, &corev1.Pod{})
-	for _, indexed := range []client.Object{&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}} {
+	for _, indexed := range []client.Object{&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}, &kruise.ImagePullJob{}} {
 		builder = builder.WithIndex(indexed, index.Key, index.Owners)
 	}
 	s := &Server{Plain: builder.Build()}
@@ -134,8 +137,13 @@ func (s *Server) patch(ctx context.Context, c client.WithWatch, obj client.Objec
 	if err := s.note("patch", obj, ""); err != nil {
 		return err
 	}
-	if _, err := s.checked(ctx, obj, patch); err != nil {
+	tree, err := s.checked(ctx, obj, patch)
+	if err != nil {
 		return err
+	}
+	if _, isPod := obj.(*corev1.Pod); isPod && !s.Older && resources(tree) {
+		return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), obj.GetName(),
+			field.ErrorList{field.Forbidden(field.NewPath("spec"), "pod updates may not change resources")})
 	}
 	return c.Patch(ctx, obj, patch, opts...)
 }
@@ -175,6 +183,9 @@ func (s *Server) patchStatus(ctx context.Context, c client.Client, sub string, o
 	if err != nil {
 		return err
 	}
+	if sub == "resize" {
+		return s.resize(ctx, obj, patch, tree)
+	}
 	rest := maps.Clone(tree)
 	delete(rest, "status")
 	part := func(t map[string]any) (client.Patch, error) {
@@ -193,4 +204,27 @@ func (s *Server) patchStatus(ctx context.Context, c client.Client, sub string, o
 		return err
 	}
 	return s.Plain.Status().Patch(ctx, obj, second)
+}
+
+// resize takes nothing but resources.
+func (s *Server) resize(ctx context.Context, obj client.Object, patch client.Patch, tree map[string]any) error {
+	if s.Older {
+		return apierrors.NewGenericServerResponse(http.StatusNotFound, "patch", corev1.Resource("pods"), obj.GetName(), "404 page not found", 0, true)
+	}
+	spec, _ := tree["spec"].(map[string]any)
+	data, err := json.Marshal(map[string]any{"metadata": tree["metadata"], "spec": map[string]any{"containers": spec["containers"]}})
+	if err != nil {
+		return err
+	}
+	return s.Plain.Patch(ctx, obj, client.RawPatch(patch.Type(), data))
+}
+
+// resources tells whether the patch of a pod changes any.
+func resources(tree map[string]any) bool {
+	spec, _ := tree["spec"].(map[string]any)
+	containers, _ := spec["containers"].([]any)
+	return slices.ContainsFunc(containers, func(c any) bool {
+		fields, _ := c.(map[string]any)
+		return fields["resources"] != nil
+	})
 }
