@@ -49,7 +49,7 @@ func Register(m ctrl.Manager) error {
 	if err := m.Add(own); err != nil {
 		return err
 	}
-	s := &Steps{Hub: m.GetClient(), IDs: own.GetClient()}
+	s := &Steps{Hub: m.GetClient(), IDs: own.GetClient(), Live: own.GetAPIReader()}
 	everyone := handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, _ *corev1.ConfigMap) []reconcile.Request { return s.clusters(ctx) })
 	return ctrl.NewControllerManagedBy(m).Named(Name).
 		For(&clusterv1.ManagedCluster{}, builder.WithPredicates(unmarked())).
@@ -78,6 +78,8 @@ type Steps struct {
 	Hub client.Client
 	// IDs reads the ConfigMap from its cache and writes it.
 	IDs client.Client
+	// Live reads the ConfigMap as it is.
+	Live client.Reader
 }
 
 func (s *Steps) clusters(ctx context.Context) (requests []reconcile.Request) {

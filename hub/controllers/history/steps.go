@@ -32,21 +32,31 @@ type plan struct{ keep, mark string }
 func (plan) Recheck() time.Duration { return 0 }
 
 // Observe reads the id.
-func (s *Steps) Observe(ctx context.Context, _ *clusterv1.ManagedCluster) (facts, error) {
-	var kept corev1.ConfigMap
-	err := s.IDs.Get(ctx, client.ObjectKey{Namespace: history.Namespace, Name: history.Name}, &kept)
-	if err == nil && kept.Data[history.Key] != "" {
-		return facts{id: kept.Data[history.Key]}, nil
+func (s *Steps) Observe(ctx context.Context, cluster *clusterv1.ManagedCluster) (facts, error) {
+	id, err := read(ctx, s.IDs)
+	// A restore writes the ConfigMap and the clusters at once, and the two caches hear of it in any order. Who told the
+	// old id again meanwhile would undo the news that agents wait for, so a difference is looked up first.
+	if told := cluster.Annotations[v1alpha1.AnnotationHubHistory]; err == nil && told != "" && told != id {
+		id, err = read(ctx, s.Live)
 	}
-	if err == nil {
-		return facts{}, fmt.Errorf("the ConfigMap %s/%s has no %s; delete it, and the id that clusters were told is taken", history.Namespace, history.Name, history.Key)
-	}
-	if !apierrors.IsNotFound(err) {
-		return facts{}, fmt.Errorf("read the hub's history: %w", err)
+	if err == nil || !apierrors.IsNotFound(err) {
+		return facts{id: id}, err
 	}
 	seen := facts{fresh: history.NewID()}
 	seen.told, err = s.told(ctx)
 	return seen, err
+}
+
+// read gives the id, or an error that is not found where there is none yet.
+func read(ctx context.Context, from client.Reader) (string, error) {
+	var kept corev1.ConfigMap
+	if err := from.Get(ctx, client.ObjectKey{Namespace: history.Namespace, Name: history.Name}, &kept); err != nil {
+		return "", fmt.Errorf("read the hub's history: %w", err)
+	}
+	if kept.Data[history.Key] == "" {
+		return "", fmt.Errorf("the ConfigMap %s/%s has no %s; delete it, and the id that clusters were told is taken", history.Namespace, history.Name, history.Key)
+	}
+	return kept.Data[history.Key], nil
 }
 
 func (s *Steps) told(ctx context.Context) (ids []string, err error) {

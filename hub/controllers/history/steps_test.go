@@ -58,6 +58,15 @@ type hub struct {
 	client.Client
 	writes int
 	create func() error
+	// restored is the ConfigMap that the cache has not heard of yet.
+	restored client.Client
+}
+
+func (h *hub) live() client.Reader {
+	if h.restored != nil {
+		return h.restored
+	}
+	return h
 }
 
 func newHub(t *testing.T, objects ...client.Object) *hub {
@@ -86,7 +95,7 @@ func newHub(t *testing.T, objects ...client.Object) *hub {
 }
 
 func (h *hub) rounds(n int) error {
-	l := newLoop(&Steps{Hub: h, IDs: h})
+	l := newLoop(&Steps{Hub: h, IDs: h, Live: h.live()})
 	for range n {
 		if _, err := l.Reconcile(context.Background(), reconcile.Request{NamespacedName: client.ObjectKey{Name: "east"}}); err != nil {
 			return err
@@ -122,6 +131,17 @@ func TestARestoredIDIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, told := h.ids(t); told != "new" || h.writes != 1 {
+		t.Errorf("told %q, %d writes", told, h.writes)
+	}
+}
+
+func TestACacheThatIsBehindDoesNotUndoARestore(t *testing.T) {
+	h := newHub(t, member("east", "new"), history.ConfigMap("old"))
+	h.restored = newHub(t, history.ConfigMap("new"))
+	if err := h.rounds(2); err != nil {
+		t.Fatal(err)
+	}
+	if _, told := h.ids(t); told != "new" || h.writes != 0 {
 		t.Errorf("told %q, %d writes", told, h.writes)
 	}
 }
