@@ -2,7 +2,7 @@
 // sockets, reads images and containers, pulls images, runs commands in containers and stops them; it makes and removes
 // nothing.
 //
-// It promises that a runtime which goes away comes back by itself: calls fail with ErrGone until then. NP-2.
+// It promises that a runtime which goes away comes back by itself: calls fail with ErrGone until then.
 package cri
 
 import (
@@ -22,7 +22,7 @@ var (
 	ErrTimeout = errors.New("timed out")
 )
 
-// What the kubelet writes onto containers and sandboxes, and what the daemon reads of it. // NP-4.4
+// What the kubelet writes onto containers and sandboxes, and what the daemon reads of it. // RX-5
 const (
 	LabelPodUID        = "io.kubernetes.pod.uid"
 	LabelPodName       = "io.kubernetes.pod.name"
@@ -155,7 +155,7 @@ type Runtimes []Runtime
 // First pulls images and runs probes.
 func (r Runtimes) First() Runtime { return r[0] }
 
-// Of is the runtime that a container ID of a pod's status belongs to: by its name, not by its socket. // NP-2
+// Of is the runtime that a container ID of a pod's status belongs to: by its name, not by its socket. // CR-3
 func (r Runtimes) Of(containerID string) (Runtime, bool) {
 	scheme, _ := SplitID(containerID)
 	i := slices.IndexFunc(r, func(one Runtime) bool { return one.Name() == scheme })

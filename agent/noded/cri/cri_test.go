@@ -28,7 +28,7 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-// NP-2
+// CR-1
 func TestSocketsAreFoundInOrder(t *testing.T) {
 	dir := folder(t)
 	for _, name := range []string{"crio/crio.sock", "containerd/containerd.sock"} {
@@ -65,7 +65,7 @@ func TestSocketsAreFoundInOrder(t *testing.T) {
 	}
 }
 
-// NP-2: a clear error when there are sockets and nobody behind them; one that works is enough.
+// CR-2, CR-3, CR-4: a clear error when there are sockets and nobody behind them; one that works is enough.
 func TestOneWorkingRuntimeIsEnough(t *testing.T) {
 	dir := folder(t)
 	dead, alive := "unix://"+dir+"/dead.sock", "unix://"+dir+"/alive.sock"
@@ -86,7 +86,7 @@ func TestOneWorkingRuntimeIsEnough(t *testing.T) {
 	}
 }
 
-// NP-2: calls fail while the runtime is away, and work again when it is back, over the same connection.
+// CR-2: calls fail while the runtime is away, and work again when it is back, over the same connection.
 func TestARuntimeThatComesBackIsUsedAgain(t *testing.T) {
 	g := NewWithT(t)
 	endpoint := "unix://" + folder(t) + "/r.sock"

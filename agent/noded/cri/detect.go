@@ -11,7 +11,7 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// sockets of runtimes below the folder of runtimes, the one that pulls images first. // NP-2
+// sockets of runtimes below the folder of runtimes, the one that pulls images first. // CR-1
 var sockets = []string{
 	"containerd.sock",
 	"containerd/containerd.sock",
@@ -59,7 +59,7 @@ func unix(path string) string {
 	return "unix://" + path
 }
 
-// ConnectAll connects to every endpoint that works. It fails when none does, with what each said. // NP-2
+// ConnectAll connects to every endpoint that works. It fails when none does, with what each said. // CR-2, CR-4
 func ConnectAll(ctx context.Context, endpoints []string, log logr.Logger) (Runtimes, error) {
 	var all Runtimes
 	var failures []error

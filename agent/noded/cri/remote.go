@@ -17,7 +17,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 )
 
-// How long a runtime may take to answer what it knows by heart; pulls, commands and stops have limits of their own. // NP-2
+// How long a runtime may take to answer what it knows by heart; pulls, commands and stops have limits of their own. // CR-2
 const (
 	imageTimeout   = 10 * time.Second
 	runtimeTimeout = 5 * time.Second
@@ -32,7 +32,7 @@ type remote struct {
 	containers internalapi.RuntimeService
 }
 
-// Connect opens a runtime's socket and asks who is there. // NP-2
+// Connect opens a runtime's socket and asks who is there. // CR-2
 func Connect(ctx context.Context, endpoint string) (Runtime, error) {
 	// The client logs every failed call as an error, also those that we try again; callers say what matters.
 	ctx = quiet(ctx)
