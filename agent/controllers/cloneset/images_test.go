@@ -1,0 +1,68 @@
+package cloneset
+
+import (
+	"testing"
+
+	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/flotilla-project/flotilla/agent/podset/predownload"
+)
+
+func replicas(n int32) func(*kruise.CloneSet) {
+	return func(cs *kruise.CloneSet) { cs.Spec.Replicas = &n }
+}
+
+func TestImagesArePulledAheadOfAnUpdateInPlace(t *testing.T) { // WL-1.14
+	oneByOne := func(cs *kruise.CloneSet) { cs.Spec.UpdateStrategy.MaxUnavailable = new(intstr.FromInt32(1)) }
+	w := newWorld(t, Options{PreDownload: true}, cloneSet(inPlaceIfPossible, replicas(5), oneByOne))
+	if writes := w.settle(); count(writes, "create imagepulljob") != 0 {
+		t.Fatalf("a set that updates nothing pulls ahead: %v", writes)
+	}
+	w.change(toImage("web:2"))
+	if _, err := w.round(); err != nil {
+		t.Fatal(err)
+	}
+	update := w.revisions()[1]
+	first := w.server.Writes()
+	if count(first, "create imagepulljob "+update.Name+"-main") != 1 || update.Labels[predownload.CreatedLabel] != "true" {
+		t.Fatalf("%v, labels %v", first, update.Labels)
+	}
+	rest := w.settle()
+	if count(rest, "create imagepulljob") != 0 || count(rest, "delete imagepulljob") != 1 {
+		t.Errorf("jobs until the update was done: %v", rest)
+	}
+}
+
+func TestImagesAreNotPulledAheadInVain(t *testing.T) { // WL-1.14
+	for name, tc := range map[string]struct {
+		change []func(*kruise.CloneSet)
+		ignore bool
+	}{
+		"pods are recreated":   {change: []func(*kruise.CloneSet){replicas(5)}, ignore: true},
+		"three replicas":       {change: []func(*kruise.CloneSet){inPlaceIfPossible}, ignore: true},
+		"all at once":          {change: []func(*kruise.CloneSet){inPlaceIfPossible, replicas(5), allAtOnce}, ignore: true},
+		"not yet enough ready": {change: []func(*kruise.CloneSet){inPlaceIfPossible, replicas(5), func(cs *kruise.CloneSet) { cs.Annotations = map[string]string{kruise.ImagePreDownloadMinUpdatedReadyPods: "1"} }}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Options{PreDownload: true}, cloneSet(tc.change...))
+			w.settle()
+			w.change(toImage("web:2"))
+			if _, err := w.round(); err != nil {
+				t.Fatal(err)
+			}
+			_, ignored := w.revisions()[1].Labels[predownload.IgnoredLabel]
+			if writes := w.server.Writes(); count(writes, "create imagepulljob") != 0 || ignored != tc.ignore {
+				t.Errorf("ignored is %v: %v", ignored, writes)
+			}
+		})
+	}
+	t.Run("the gate is off", func(t *testing.T) {
+		w := newWorld(t, Options{}, cloneSet(inPlaceIfPossible, replicas(5)))
+		w.settle()
+		w.change(toImage("web:2"))
+		if writes := w.settle(); count(writes, "create imagepulljob") != 0 {
+			t.Errorf("%v", writes)
+		}
+	})
+}
