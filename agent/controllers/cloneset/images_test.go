@@ -39,10 +39,12 @@ func TestImagesAreNotPulledAheadInVain(t *testing.T) { // WL-1.14
 		change []func(*kruise.CloneSet)
 		ignore bool
 	}{
-		"pods are recreated":   {change: []func(*kruise.CloneSet){replicas(5)}, ignore: true},
-		"three replicas":       {change: []func(*kruise.CloneSet){inPlaceIfPossible}, ignore: true},
-		"all at once":          {change: []func(*kruise.CloneSet){inPlaceIfPossible, replicas(5), allAtOnce}, ignore: true},
-		"not yet enough ready": {change: []func(*kruise.CloneSet){inPlaceIfPossible, replicas(5), func(cs *kruise.CloneSet) { cs.Annotations = map[string]string{kruise.ImagePreDownloadMinUpdatedReadyPods: "1"} }}},
+		"pods are recreated": {change: []func(*kruise.CloneSet){replicas(5)}, ignore: true},
+		"three replicas":     {change: []func(*kruise.CloneSet){inPlaceIfPossible}, ignore: true},
+		"all at once":        {change: []func(*kruise.CloneSet){inPlaceIfPossible, replicas(5), allAtOnce}, ignore: true},
+		"not yet enough ready": {change: []func(*kruise.CloneSet){inPlaceIfPossible, replicas(5), func(cs *kruise.CloneSet) {
+			cs.Annotations = map[string]string{kruise.ImagePreDownloadMinUpdatedReadyPods: "1"}
+		}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{PreDownload: true}, cloneSet(tc.change...))
