@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/flotilla-project/flotilla/agent/webhooks/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
 )
@@ -88,6 +89,17 @@ func pods(handler http.Handler, all bool, home string) webhook.Hook {
 		h.Conditions = when(pod.Ours)
 	}
 	return h
+}
+
+// recreateRequests is the hook for ContainerRecreateRequests, which judges and fills in at once. It fails closed: without what it
+// fills in, nobody could carry a request out. // CRR-1, NP-8.1
+func recreateRequests(handler http.Handler) webhook.Hook {
+	return webhook.Hook{
+		Configuration: Mutating, Name: "mcontainerrecreaterequest.kb.io", Mutating: true, Policy: admissionv1.Fail, TimeoutSeconds: patience,
+		Path:       "/mutate-apps-kruise-io-v1alpha1-containerrecreaterequest",
+		Rules:      rule("containerrecreaterequests", []string{"v1alpha1"}, admissionv1.Create, admissionv1.Update),
+		Conditions: when(containerrecreaterequest.Concerns), Handler: handler,
+	}
 }
 
 // protected are the hooks for objects of Kubernetes itself. They are ignored while nobody answers: nothing of the cluster

@@ -16,17 +16,18 @@ import (
 // WL-0.9, NP-8.1: names, paths and operations that other software knows, and that all fail closed.
 func TestWhatIsRegistered(t *testing.T) {
 	want := map[string]string{
-		"/mutate-apps-kruise-io-v1alpha1-cloneset":    "kruise-mutating-webhook-configuration mcloneset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 clonesets",
-		"/validate-apps-kruise-io-v1alpha1-cloneset":  "kruise-validating-webhook-configuration vcloneset.kb.io CREATE,UPDATE,DELETE apps.kruise.io/v1alpha1 clonesets",
-		"/mutate-apps-kruise-io-statefulset":          "kruise-mutating-webhook-configuration mstatefulset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1,v1beta1 statefulsets",
-		"/validate-apps-kruise-io-statefulset":        "kruise-validating-webhook-configuration vstatefulset.kb.io CREATE,UPDATE,DELETE apps.kruise.io/v1alpha1,v1beta1 statefulsets",
-		"/mutate-apps-kruise-io-v1alpha1-daemonset":   "kruise-mutating-webhook-configuration mdaemonset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 daemonsets",
-		"/validate-apps-kruise-io-v1alpha1-daemonset": "kruise-validating-webhook-configuration vdaemonset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 daemonsets",
+		"/mutate-apps-kruise-io-v1alpha1-cloneset":                 "kruise-mutating-webhook-configuration mcloneset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 clonesets",
+		"/validate-apps-kruise-io-v1alpha1-cloneset":               "kruise-validating-webhook-configuration vcloneset.kb.io CREATE,UPDATE,DELETE apps.kruise.io/v1alpha1 clonesets",
+		"/mutate-apps-kruise-io-statefulset":                       "kruise-mutating-webhook-configuration mstatefulset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1,v1beta1 statefulsets",
+		"/validate-apps-kruise-io-statefulset":                     "kruise-validating-webhook-configuration vstatefulset.kb.io CREATE,UPDATE,DELETE apps.kruise.io/v1alpha1,v1beta1 statefulsets",
+		"/mutate-apps-kruise-io-v1alpha1-daemonset":                "kruise-mutating-webhook-configuration mdaemonset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 daemonsets",
+		"/validate-apps-kruise-io-v1alpha1-daemonset":              "kruise-validating-webhook-configuration vdaemonset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 daemonsets",
+		"/mutate-apps-kruise-io-v1alpha1-containerrecreaterequest": "kruise-mutating-webhook-configuration mcontainerrecreaterequest.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 containerrecreaterequests",
 		"/mutate-pod": "kruise-mutating-webhook-configuration mpod.kb.io CREATE /v1 pods",
 	}
 	got := map[string]string{}
 	answer := http.NotFoundHandler()
-	for _, h := range append(workloads(handlers{answer, answer, answer, answer, answer, answer}), pods(answer, false, "home")) {
+	for _, h := range append(workloads(handlers{answer, answer, answer, answer, answer, answer}), pods(answer, false, "home"), recreateRequests(answer)) {
 		got[h.Path] = described(h)
 		if h.Policy != admissionv1.Fail || h.Handler == nil || h.Mutating != strings.HasPrefix(h.Path, "/mutate") || h.TimeoutSeconds != 30 {
 			t.Errorf("%s: policy %q, mutating %v", h.Path, h.Policy, h.Mutating)

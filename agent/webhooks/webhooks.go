@@ -14,6 +14,7 @@ import (
 
 	controller "github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/cloneset"
+	"github.com/flotilla-project/flotilla/agent/webhooks/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/webhooks/daemonset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
 	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
@@ -34,6 +35,8 @@ type Options struct {
 	AllPods bool
 	// Protection refuses to delete what carries the label for it: gate ResourcesDeletionProtection.
 	Protection bool
+	// Daemon has requests of those that need a node daemon judged: gate KruiseDaemon.
+	Daemon bool
 	// StatefulSets are the gates of their controller.
 	StatefulSets controller.Options
 }
@@ -63,6 +66,9 @@ func Register(m ctrl.Manager, o Options) error {
 	})
 	if o.Pods {
 		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
+	}
+	if o.Daemon {
+		hooks = append(hooks, recreateRequests(containerrecreaterequest.Handler(m.GetAPIReader())))
 	}
 	if o.Protection {
 		hooks = append(hooks, protected(protection.Validator(m.GetAPIReader()))...)
