@@ -17,8 +17,8 @@ var acceptedFlags = map[string]string{
 	"sync-period": "", "expectation-timeout": "5m", "disable-no-deepcopy": "false", "rate-limiter-base-delay": "5ms",
 	"rate-limiter-max-delay": "1000s", "rate-limiter-qps": "10", "rate-limiter-bucket-size": "100", "protection-log-path": "/log",
 	"nodeimage-creation-delay": "30s", "assign-bcj-pods-by-scheduler": "true", "ws-enabled-versioned-status": "deployment,replicaset",
-	"logtostderr": "true", "advancedcronjob-workers": "3", "broadcastjob-workers": "3", "crr-workers": "3", "imagepulljob-workers": "3",
-	"nodeimage-workers": "3", "nodepodprobe-workers": "3", "persistentpodstate-workers": "3", "podprobemarker-workers": "3",
+	"logtostderr": "true", "advancedcronjob-workers": "3", "broadcastjob-workers": "3", "imagepulljob-workers": "3",
+	"nodeimage-workers": "3", "persistentpodstate-workers": "3",
 	"podunavailablebudget-workers": "3", "resourcedistribution-workers": "3", "sidecarset-workers": "3", "sidecarterminator-workers": "3",
 	"uniteddeployment-workers": "3", "workloadspread-workers": "3",
 }
@@ -40,13 +40,13 @@ func bindAccepted(flags *pflag.FlagSet) {
 
 // acceptedGates are those of which nothing comes yet. // NP-10
 var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
-	"KruiseDaemon": beta(), "DaemonWatchingPod": beta(), "PreDownloadImageForInPlaceUpdate": alpha(), "WorkloadSpread": beta(),
-	"PodUnavailableBudgetDeleteGate": beta(), "PodUnavailableBudgetUpdateGate": alpha(), "InPlaceUpdateEnvFromMetadata": beta(),
-	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(), "PodProbeMarkerGate": beta(),
+	"DaemonWatchingPod": beta(), "PreDownloadImageForInPlaceUpdate": alpha(), "WorkloadSpread": beta(),
+	"PodUnavailableBudgetDeleteGate": beta(), "PodUnavailableBudgetUpdateGate": alpha(),
+	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(),
 	"PreDownloadImageForDaemonSetUpdate": alpha(), "CloneSetEventHandlerOptimization": alpha(), "ImagePullJobGate": alpha(),
 	"ResourceDistributionGate": alpha(), "DeletionProtectionForCRDCascadingGate": alpha(), "EnhancedLivenessProbe": alpha(),
-	"ForceDeleteTimeoutExpectationGate": alpha(), "InPlaceWorkloadVerticalScaling": alpha(),
-	"EnablePodProbeMarkerOnServerless": alpha(),
+	"ForceDeleteTimeoutExpectationGate": alpha(),
+	"EnablePodProbeMarkerOnServerless":  alpha(),
 }
 
 func beta() featuregate.FeatureSpec {

@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
+	"github.com/flotilla-project/flotilla/agent/controllers/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/controllers/daemonset"
 	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
@@ -37,13 +38,20 @@ var controllers = []struct {
 			PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate),
 			RecreateOnClaimChange:   o.gates.Enabled(RecreateOnClaimChange),
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
+			InPlace:                 o.inPlace(),
 		})
 	}},
 	{"daemonset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
-		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler})
+		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler, InPlace: o.inPlace()})
 	}},
 	{"statefulset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return statefulset.Register(m, o.statefulSets())
+	}},
+	{"containerrecreaterequest", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		if !o.gates.Enabled(KruiseDaemon) {
+			return nil
+		}
+		return containerrecreaterequest.Register(m)
 	}},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
@@ -109,6 +117,7 @@ func Run(ctx context.Context, o *Options) error {
 	if _, set := o.Manager.Workers["StatefulSet.apps.kruise.io"]; !set {
 		o.Manager.Workers["StatefulSet.apps.kruise.io"] = o.StatefulSetWorkers
 	}
+	o.KindWorkers.fill(o.Manager.Workers)
 	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-agent", o.Manager)
 	if err != nil {
 		return err

@@ -61,6 +61,8 @@ type Options struct {
 	AssignPodsByScheduler bool
 	// StatefulSetWorkers is the number of StatefulSets reconciled at a time (WL-0.8).
 	StatefulSetWorkers int
+	// KindWorkers is how many objects of other kinds are reconciled at a time.
+	KindWorkers KindWorkers
 	// Manager is what hub and agent share.
 	Manager manager.Options
 	// Link is what the agent needs to know of its hub.
@@ -81,7 +83,7 @@ func NewOptions() (*Options, error) {
 		ClusterClaim: on, ClusterProperty: off, MultipleHubs: off,
 		StatefulSetAutoDeletePVC: on, StatefulSetAutoResizePVC: off, StatefulSetStartOrdinal: off, PodIndexLabel: on,
 	})
-	err = errors.Join(err, gates.Add(webhookGates()), accept(gates))
+	err = errors.Join(err, gates.Add(webhookGates()), gates.Add(hanging()), gates.Add(probeGates()), accept(gates))
 	// In a pod the name comes from a config map, which cannot be written into a flag when it may be absent.
 	hub := link.Defaults()
 	hub.ClusterName = os.Getenv("SPOKE_CLUSTER_NAME")
@@ -91,6 +93,7 @@ func NewOptions() (*Options, error) {
 		DaemonSetWorkers:      3,
 		StatefulSetWorkers:    3,
 		AssignPodsByScheduler: true,
+		KindWorkers:           newKindWorkers(),
 		Link:                  hub,
 		Webhooks:              newWebhookOptions(),
 		gates:                 gates,
@@ -112,6 +115,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.AssignPodsByScheduler, "assign-pods-by-scheduler", o.AssignPodsByScheduler,
 		"let the scheduler put pods of DaemonSets on their nodes; otherwise they are bound at creation")
 	flags.IntVar(&o.StatefulSetWorkers, "statefulset-workers", o.StatefulSetWorkers, "StatefulSets reconciled at a time; --workers=StatefulSet.apps.kruise.io=N wins")
+	o.KindWorkers.bind(flags)
 	o.gates.AddFlag(flags)
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)
@@ -122,7 +126,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 // Validate lists everything that is wrong.
 func (o *Options) Validate() []error {
 	_, problems := cmd.Choose(names(), o.Controllers)
-	problems = slices.Concat(problems, o.Manager.Validate(), o.Webhooks.validate())
+	problems = slices.Concat(problems, o.Manager.Validate(), o.Webhooks.validate(), o.KindWorkers.validate())
 	if len(o.Link.BootstrapKubeconfigs) > 0 && !o.gates.Enabled(MultipleHubs) {
 		problems = append(problems, fmt.Errorf("--bootstrap-kubeconfigs: several hubs need --feature-gates=%s=true", MultipleHubs))
 	}
@@ -146,6 +150,6 @@ func (o *Options) statefulSets() statefulset.Options {
 	return statefulset.Options{
 		AutoDeletePVC: o.gates.Enabled(StatefulSetAutoDeletePVC), AutoResizePVC: o.gates.Enabled(StatefulSetAutoResizePVC),
 		StartOrdinal: o.gates.Enabled(StatefulSetStartOrdinal), PodIndexLabel: o.gates.Enabled(PodIndexLabel),
-		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate),
+		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate), InPlace: o.inPlace(),
 	}
 }

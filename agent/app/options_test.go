@@ -8,6 +8,7 @@ import (
 	"k8s.io/component-base/featuregate"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
+	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 )
@@ -55,11 +56,12 @@ func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
 
 // WL-0.3
 func TestGatesOfStatefulSets(t *testing.T) {
-	if got := parse(t).statefulSets(); got != (statefulset.Options{AutoDeletePVC: true, PodIndexLabel: true}) {
+	o := inplace.Gates{EnvFromMetadata: true}
+	if got := parse(t).statefulSets(); got != (statefulset.Options{InPlace: o, AutoDeletePVC: true, PodIndexLabel: true}) {
 		t.Errorf("by default %+v", got)
 	}
 	turned := parse(t, "--feature-gates=StatefulSetAutoDeletePVC=false,StatefulSetAutoResizePVCGate=true,StatefulSetStartOrdinal=true,PodIndexLabel=false,PreparingUpdateAsUpdate=true")
-	if got := turned.statefulSets(); got != (statefulset.Options{AutoResizePVC: true, StartOrdinal: true, PreparingUpdateAsUpdate: true}) {
+	if got := turned.statefulSets(); got != (statefulset.Options{InPlace: o, AutoResizePVC: true, StartOrdinal: true, PreparingUpdateAsUpdate: true}) {
 		t.Errorf("turned round %+v", got)
 	}
 }

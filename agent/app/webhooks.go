@@ -31,7 +31,7 @@ const (
 func webhookGates() map[featuregate.Feature]featuregate.FeatureSpec {
 	off := featuregate.FeatureSpec{Default: false, PreRelease: featuregate.Alpha}
 	return map[featuregate.Feature]featuregate.FeatureSpec{
-		PodWebhook: {Default: true, PreRelease: featuregate.Beta}, KruisePodReadinessGate: off, TemplateNoDefaults: off, EnableExternalCerts: off,
+		PodWebhook: podWebhook(), KruisePodReadinessGate: off, TemplateNoDefaults: off, EnableExternalCerts: off,
 		ResourcesDeletionProtection: {Default: false, PreRelease: featuregate.Beta},
 	}
 }
@@ -83,8 +83,9 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		Server:           server,
 		TemplateDefaults: !o.gates.Enabled(TemplateNoDefaults),
 		Pods:             pods,
-		AllPods:          pods && o.gates.Enabled(KruisePodReadinessGate), // NP-10 (FG-1)
+		AllPods:          o.enabled(KruisePodReadinessGate),
 		Protection:       o.gates.Enabled(ResourcesDeletionProtection),
 		StatefulSets:     o.statefulSets(),
+		Daemon:           o.gates.Enabled(KruiseDaemon),
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/openkruise/kruise-api/apps/pub"
@@ -88,15 +89,15 @@ func (h Hands) mark(ctx context.Context, _ Set, seen *corev1.Pod, _ Update, _ ti
 	return true, h.save(ctx, seen, pod)
 }
 
-// updateInPlace is two writes: the gate is closed first, so that nobody sends
-// requests to a container that is about to stop. Killed between the two, we
-// find a closed gate on an old pod, open it again and start over. // WL-4.2, WL-4.12.2
+// updateInPlace is two writes, and one more for resources: the gate is closed first, so that nobody sends requests to a
+// container that is about to stop. Killed between them, we find a closed gate on an old pod, open it again and start over.
+// // WL-4.2, WL-4.12.2
 func (h Hands) updateInPlace(ctx context.Context, set Set, seen *corev1.Pod, u Update, now time.Time) (bool, error) {
 	spec, err := set.Change(seen, u.To)
 	if err != nil {
 		return false, err
 	}
-	closed := inplace.Begin(seen, now)
+	closed := inplace.Begin(seen, spec, now)
 	if err := h.saveStatus(ctx, seen, closed); err != nil {
 		return false, err
 	}
@@ -136,13 +137,20 @@ func (h Hands) started(set Set, pod *corev1.Pod, spec inplace.Spec, to string, n
 	return pod, nil
 }
 
-// sameTurn says that the pod is still the one whose update was decided on:
-// nothing but its status has changed.
+// sameTurn says that the pod is still the one whose update was decided on: nothing but its status has changed, and
+// resources, which we may just have written.
 func sameTurn(seen, fresh *corev1.Pod) bool {
 	return seen.UID == fresh.UID && fresh.DeletionTimestamp == nil &&
 		equality.Semantic.DeepEqual(seen.Labels, fresh.Labels) && equality.Semantic.DeepEqual(seen.Finalizers, fresh.Finalizers) &&
 		seen.Annotations[pub.InPlaceUpdateStateKey] == fresh.Annotations[pub.InPlaceUpdateStateKey] &&
-		equality.Semantic.DeepEqual(seen.Spec.Containers, fresh.Spec.Containers)
+		sameContainers(seen.Spec.Containers, fresh.Spec.Containers)
+}
+
+func sameContainers(seen, fresh []corev1.Container) bool {
+	return slices.EqualFunc(seen, fresh, func(a, b corev1.Container) bool {
+		a.Resources = b.Resources
+		return equality.Semantic.DeepEqual(a, b)
+	})
 }
 
 // save writes what changed: a changed spec by itself; changed metadata with the
@@ -164,9 +172,13 @@ func (h Hands) save(ctx context.Context, seen, pod *corev1.Pod) error {
 	}
 }
 
-// saveSpec patches metadata and spec of exactly the pod that was looked at.
+// saveSpec patches metadata and spec of exactly the pod that was looked at, after its resources.
 // Without a difference it writes nothing. pod becomes what the server answers.
 func (h Hands) saveSpec(ctx context.Context, seen, pod *corev1.Pod) error {
+	seen, err := h.resize(ctx, seen, pod)
+	if err != nil {
+		return err
+	}
 	patch, err := difference(seen, pod, "status", map[string]any{"uid": seen.UID, "resourceVersion": seen.ResourceVersion})
 	if err != nil || patch == nil {
 		return err
@@ -177,6 +189,32 @@ func (h Hands) saveSpec(ctx context.Context, seen, pod *corev1.Pod) error {
 	}
 	*pod = *answer
 	return nil
+}
+
+// resize writes the resources by themselves, as Kubernetes wants it, and is the pod that the server answers. They come
+// before what says that they were written: killed in between, we write them again. A server without the endpoint, which
+// says so in another way than one that has lost the pod, takes them with the rest. // WL-4.6
+func (h Hands) resize(ctx context.Context, seen, pod *corev1.Pod) (*corev1.Pod, error) {
+	resized := inplace.Resized(seen, pod)
+	if resized == nil {
+		return seen, nil
+	}
+	patch, err := difference(seen, resized, "status", map[string]any{"uid": seen.UID, "resourceVersion": seen.ResourceVersion})
+	if err != nil {
+		return nil, err
+	}
+	answer := named(seen)
+	switch err := h.Local.SubResource("resize").Patch(ctx, answer, patch); {
+	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		return seen, nil
+	case err != nil:
+		return nil, fmt.Errorf("resize: %w", err)
+	}
+	for i := range pod.Spec.Containers { // the server may have completed them
+		pod.Spec.Containers[i].Resources = answer.Spec.Containers[i].Resources
+	}
+	pod.ResourceVersion, pod.Generation = answer.ResourceVersion, answer.Generation
+	return answer, nil
 }
 
 // saveStatus patches status and metadata. It names the pod's UID and not its

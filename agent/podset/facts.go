@@ -210,5 +210,5 @@ func blockedBy(pod *corev1.Pod) string {
 			}
 		}
 	}
-	return ""
+	return inplace.ResizeBlocked(pod)
 }

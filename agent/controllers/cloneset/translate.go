@@ -183,7 +183,7 @@ func (p *plan) change(from, to *appsv1.ControllerRevision) (inplace.Spec, bool, 
 		p.unfit = fmt.Sprintf("revision %s or %s cannot be read", from.Name, to.Name)
 		return inplace.Spec{}, false, nil
 	}
-	change, err := inplace.Diff(before, after, p.label(to.Name))
+	change, err := inplace.Diff(before, after, p.label(to.Name), p.options.InPlace)
 	if no, ok := errors.AsType[*inplace.NotPossible](err); ok {
 		p.unfit = no.Error()
 		return inplace.Spec{}, false, nil

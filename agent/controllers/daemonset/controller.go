@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
+	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
@@ -37,7 +38,7 @@ import (
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=daemonsets/status,verbs=patch
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=daemonsets/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=pods/status;pods/resize,verbs=patch
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=imagepulljobs,verbs=get;list;watch;create;delete
@@ -48,6 +49,8 @@ const source = "daemonset-controller"
 
 // Options are what an operator chooses for all DaemonSets.
 type Options struct {
+	// InPlace says what fits into a running pod: gates InPlaceUpdateEnvFromMetadata and InPlaceWorkloadVerticalScaling.
+	InPlace inplace.Gates
 	// BindPods assigns pods to their nodes at creation, in place of the scheduler: flag --assign-pods-by-scheduler=false. // WL-3.6
 	BindPods bool
 	// PreDownload pulls images ahead of updates: gate PreDownloadImageForDaemonSetUpdate. The cache then has to index

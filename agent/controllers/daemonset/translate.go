@@ -28,6 +28,8 @@ type plan struct {
 	reason string // of the event that says so
 	set    *kruise.DaemonSet
 	bind   bool
+	// inPlace are the gates of what fits into a running pod.
+	inPlace inplace.Gates
 
 	claims  claims
 	history history
@@ -49,7 +51,7 @@ func (p *plan) Recheck() time.Duration { return p.steps.Recheck() }
 
 // Decide translates the DaemonSet for the engine. // WL-3.3
 func (s *steps) Decide(ds *kruise.DaemonSet, found seen, now time.Time) *plan {
-	p := &plan{now: now, set: Default(ds), bind: s.options.BindPods, options: s.options, pods: map[string]*corev1.Pod{}}
+	p := &plan{now: now, set: Default(ds), bind: s.options.BindPods, inPlace: s.options.InPlace, options: s.options, pods: map[string]*corev1.Pod{}}
 	switch {
 	case ds.DeletionTimestamp != nil:
 		p.idle = true
@@ -178,7 +180,7 @@ func (p *plan) compare() error {
 		if err != nil {
 			continue // one that cannot be read is as good as gone
 		}
-		change, err := inplace.Diff(template, &p.set.Spec.Template, p.history.hash) // the hash alone // WL-3.12.10
+		change, err := inplace.Diff(template, &p.set.Spec.Template, p.history.hash, p.inPlace) // the hash alone // WL-3.12.10
 		if _, no := errors.AsType[*inplace.NotPossible](err); no {
 			continue
 		}

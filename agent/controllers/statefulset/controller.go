@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
+	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/agent/podset/ordinal"
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
@@ -39,7 +40,7 @@ import (
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=statefulsets/status,verbs=patch
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=statefulsets/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=pods/status;pods/resize,verbs=patch
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=imagepulljobs,verbs=get;list;watch;create;delete
@@ -56,6 +57,8 @@ const (
 
 // Options are the feature gates that change what a StatefulSet does. // WL-0.3
 type Options struct {
+	// InPlace says what fits into a running pod: gates InPlaceUpdateEnvFromMetadata and InPlaceWorkloadVerticalScaling.
+	InPlace inplace.Gates
 	// AutoDeletePVC keeps the owners of claims as the retention policy says: gate StatefulSetAutoDeletePVC.
 	AutoDeletePVC bool
 	// AutoResizePVC makes claims as large as their templates: gate StatefulSetAutoResizePVCGate.

@@ -233,7 +233,7 @@ func (p *plan) change(from *appsv1.ControllerRevision) error {
 	if err != nil {
 		return fmt.Errorf("read revision %s: %w", p.revisions.Update.Name, err)
 	}
-	change, err := inplace.Diff(before, after, p.revisions.Update.Name)
+	change, err := inplace.Diff(before, after, p.revisions.Update.Name, p.options.InPlace)
 	if no, ok := errors.AsType[*inplace.NotPossible](err); ok {
 		p.unfit = no.Error()
 		return nil

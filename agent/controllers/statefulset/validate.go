@@ -237,7 +237,7 @@ func ValidateUpdate(old, set *kruise.StatefulSet, o Options, classes []storagev1
 		return all
 	}
 	before := &corev1.PodTemplateSpec{Spec: from.Template.Spec}
-	_, err := inplace.Diff(before, &corev1.PodTemplateSpec{Spec: set.Spec.Template.Spec}, "")
+	_, err := inplace.Diff(before, &corev1.PodTemplateSpec{Spec: set.Spec.Template.Spec}, "", inplace.Gates{})
 	if no, ok := errors.AsType[*inplace.NotPossible](err); ok {
 		all = append(all, field.Forbidden(spec.Child("template"), no.Error()+"; podUpdatePolicy InPlaceOnly lets only images change"))
 	}

@@ -19,7 +19,7 @@ func Run(pod *corev1.Pod, now time.Time) bool {
 	}
 	pod.Status.ContainerStatuses = nil
 	for _, c := range pod.Spec.Containers {
-		s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, ImageID: "sha256:" + c.Image, Ready: true}
+		s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, ImageID: "sha256:" + c.Image, Ready: true, Resources: c.Resources.DeepCopy()}
 		if old, ran := was[c.Name]; ran {
 			s.RestartCount = old.RestartCount
 			if old.Image != c.Image {

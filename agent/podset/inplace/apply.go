@@ -22,10 +22,10 @@ import (
 const reasonStart = "StartInPlaceUpdate"
 
 // Begin is a copy of the pod that nobody sends requests to any more: its gate is closed, its readiness recomputed. A pod
-// without the gate comes back as it was. // WL-4.2
-func Begin(pod *corev1.Pod, now time.Time) *corev1.Pod {
+// without the gate, or one that serves on while it is updated, comes back as it was. // WL-4.2
+func Begin(pod *corev1.Pod, spec Spec, now time.Time) *corev1.Pod {
 	pod = pod.DeepCopy()
-	if lifecycle.HasGate(pod, pub.InPlaceUpdateReady) && setGate(pod, corev1.ConditionFalse, reasonStart, now) {
+	if spec.interrupts(pod) && lifecycle.HasGate(pod, pub.InPlaceUpdateReady) && setGate(pod, corev1.ConditionFalse, reasonStart, now) {
 		lifecycle.RecomputeReady(pod)
 	}
 	return pod

@@ -8,9 +8,10 @@
 //
 // Updates are pod changes in this order (WL-4.2), a write each:
 //
-//	Begin  status: InPlaceUpdateReady False, Ready recomputed
-//	Start  pod:    labels and images, or the spec to apply when the grace period is over; the state annotation
-//	Open   status: InPlaceUpdateReady True, once every container is done
+//	Begin    status: InPlaceUpdateReady False, Ready recomputed; not for resources that change without a restart
+//	Resized  resize: cpu and memory, when they change
+//	Start    pod:    labels and images, or the spec to apply when the grace period is over; the state annotation
+//	Open     status: InPlaceUpdateReady True, once every container is done
 package inplace
 
 import (
@@ -25,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
+	"github.com/flotilla-project/flotilla/agent/podset/containermeta"
 	"github.com/flotilla-project/flotilla/agent/podset/defaults"
 )
 
@@ -40,6 +42,15 @@ type Spec struct {
 	GraceSeconds          int32                                  `json:"graceSeconds,omitempty"`
 }
 
+// Gates are the feature gates that say what fits into a running pod. // WL-0.3
+type Gates struct {
+	// EnvFromMetadata restarts containers whose environment reads metadata that changes, which takes the node daemon: gate
+	// InPlaceUpdateEnvFromMetadata. Without it they keep the environment they have.
+	EnvFromMetadata bool
+	// Resources changes cpu and memory: gate InPlaceWorkloadVerticalScaling.
+	Resources bool
+}
+
 // NotPossible is why a pod cannot be brought to another template in place.
 type NotPossible struct {
 	Path string // within the template
@@ -53,7 +64,7 @@ func (e *NotPossible) Error() string {
 
 // Diff says what brings a pod made from one template to another one in place, or a *NotPossible. Templates are compared as
 // this release writes them, so a default that another release left out is no difference. // WL-4.3
-func Diff(from, to *corev1.PodTemplateSpec, revision string) (Spec, error) {
+func Diff(from, to *corev1.PodTemplateSpec, revision string, gates Gates) (Spec, error) {
 	spec := Spec{Revision: revision}
 	before, err := tree(from)
 	if err != nil {
@@ -63,76 +74,108 @@ func Diff(from, to *corev1.PodTemplateSpec, revision string) (Spec, error) {
 	if err != nil {
 		return spec, fmt.Errorf("encode the new template: %w", err)
 	}
-	metadata := false
+	metadata, plain := false, to.ObjectMeta.DeepCopy() // plain is what changes without a restart
 	for _, c := range compare(nil, before, after) {
-		if refused := spec.admit(c, from, to); refused != nil {
-			return Spec{}, refused
+		switch {
+		case c.path[0] != "metadata":
+			if refused := spec.admit(c, from, gates); refused != nil {
+				return Spec{}, refused
+			}
+		case gates.EnvFromMetadata && spec.refer(to, c):
+			withhold(plain, &from.ObjectMeta, c.path)
+		default:
+			metadata = true
 		}
-		metadata = metadata || c.path[0] == "metadata"
+	}
+	if err := spec.fits(from, to); err != nil {
+		return Spec{}, err
 	}
 	if metadata {
-		if spec.MetaDataPatch, err = metadataPatch(from, to); err != nil {
+		if spec.MetaDataPatch, err = metadataPatch(&from.ObjectMeta, plain); err != nil {
 			return Spec{}, err
 		}
 	}
 	return spec, nil
 }
 
-// admit takes one difference into the spec, or says why it does not fit into a running pod.
-func (s *Spec) admit(c change, from, to *corev1.PodTemplateSpec) error {
+// admit takes one difference below spec, or says why it does not fit into a running pod.
+func (s *Spec) admit(c change, from *corev1.PodTemplateSpec, gates Gates) error {
 	path := "/" + strings.Join(c.path, "/")
-	switch {
-	case c.path[0] == "metadata":
-		if user := envUser(to, c); user != "" {
-			return &NotPossible{path, fmt.Sprintf("container %q reads it into its environment", user)}
+	var container string
+	if len(c.path) > 3 && c.path[0] == "spec" && c.path[1] == "containers" {
+		if i, err := strconv.Atoi(c.path[2]); err == nil && i < len(from.Spec.Containers) {
+			container = from.Spec.Containers[i].Name // the old template's order // WL-4.12.3
 		}
-		return nil
+	}
+	text, isText := c.to.(string)
+	switch {
 	case c.path[0] != "spec":
 		return &NotPossible{path, "only images and metadata can"}
 	case c.op != replaced:
 		return &NotPossible{path, "a field was added or removed"}
-	case len(c.path) == 4 && c.path[1] == "containers" && c.path[3] == "image":
-		i, err := strconv.Atoi(c.path[2])
-		image, ok := c.to.(string)
-		if err != nil || !ok || i >= len(from.Spec.Containers) {
-			return &NotPossible{path, "it is no image"}
+	case container == "":
+		return &NotPossible{path, "only images and metadata can"}
+	case isText && len(c.path) == 4 && c.path[3] == "image":
+		put(&s.ContainerImages, container, text)
+	case isText && isResource(c.path):
+		if !gates.Resources {
+			return &NotPossible{path, "resources can with feature gate InPlaceWorkloadVerticalScaling only"}
 		}
-		if s.ContainerImages == nil {
-			s.ContainerImages = map[string]string{}
-		}
-		s.ContainerImages[from.Spec.Containers[i].Name] = image // the old template's order // WL-4.12.3
-		return nil
+		return s.resize(container, c.path[4], corev1.ResourceName(c.path[5]), text, path)
 	default:
 		return &NotPossible{path, "only images and metadata can"}
 	}
+	return nil
 }
 
-// envUser is the container of the new template whose environment reads the label or annotation that was added or changed:
-// it has to be restarted to see the new value. // WL-4.5
-func envUser(to *corev1.PodTemplateSpec, c change) string {
+// refer takes a label or annotation that was added or changed and that containers of the new template read into their
+// environment: it reaches the pod with their batch, and they restart to see it. // WL-4.5
+func (s *Spec) refer(to *corev1.PodTemplateSpec, c change) (found bool) {
 	if len(c.path) != 3 || c.op == removed || c.path[1] != "labels" && c.path[1] != "annotations" {
-		return ""
+		return false
 	}
-	ref := fmt.Sprintf("metadata.%s['%s']", c.path[1], c.path[2])
-	reads := func(e corev1.EnvVar) bool {
-		return e.Value == "" && e.Name != "SIDECARSET_VERSION" && e.Name != "SIDECARSET_VERSION_ALT" &&
-			e.ValueFrom != nil && e.ValueFrom.FieldRef != nil && e.ValueFrom.FieldRef.FieldPath == ref
-	}
-	for _, container := range to.Spec.Containers {
-		if slices.ContainsFunc(container.Env, reads) {
-			return container.Name
+	value, _ := c.to.(string)
+	isAnnotation := c.path[1] == "annotations"
+	for i := range to.Spec.Containers {
+		container := &to.Spec.Containers[i]
+		if !slices.ContainsFunc(containermeta.Refs(container), func(r containermeta.Ref) bool {
+			return r.Key == c.path[2] && r.Annotation == isAnnotation
+		}) {
+			continue
 		}
+		s.UpdateEnvFromMetadata = true
+		meta := s.ContainerRefMetadata[container.Name]
+		if isAnnotation {
+			put(&meta.Annotations, c.path[2], value)
+		} else {
+			put(&meta.Labels, c.path[2], value)
+		}
+		put(&s.ContainerRefMetadata, container.Name, meta)
+		found = true
 	}
-	return ""
+	return found
+}
+
+// withhold leaves a key of the new metadata as it was in the old. // WL-4.12.5
+func withhold(plain, from *metav1.ObjectMeta, path []string) {
+	now, was := plain.Labels, from.Labels
+	if path[1] == "annotations" {
+		now, was = plain.Annotations, from.Annotations
+	}
+	if value, had := was[path[2]]; had {
+		now[path[2]] = value
+		return
+	}
+	delete(now, path[2])
 }
 
 // metadataPatch also removes what the new template dropped. // WL-4.3
-func metadataPatch(from, to *corev1.PodTemplateSpec) ([]byte, error) {
-	before, err := json.Marshal(corev1.Pod{ObjectMeta: from.ObjectMeta})
+func metadataPatch(from, to *metav1.ObjectMeta) ([]byte, error) {
+	before, err := json.Marshal(corev1.Pod{ObjectMeta: *from})
 	if err != nil {
 		return nil, fmt.Errorf("encode old metadata: %w", err)
 	}
-	after, err := json.Marshal(corev1.Pod{ObjectMeta: to.ObjectMeta})
+	after, err := json.Marshal(corev1.Pod{ObjectMeta: *to})
 	if err != nil {
 		return nil, fmt.Errorf("encode new metadata: %w", err)
 	}

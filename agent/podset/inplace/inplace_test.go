@@ -34,10 +34,13 @@ func template(change ...func(*corev1.PodTemplateSpec)) *corev1.PodTemplateSpec {
 func TestDiff(t *testing.T) { // WL-4.3
 	type mod = func(*corev1.PodTemplateSpec)
 	for name, tc := range map[string]struct {
-		from, to mod
-		images   map[string]string
-		metadata string
-		refused  string // path
+		from, to  mod
+		gates     Gates
+		images    map[string]string
+		resources map[string]corev1.ResourceRequirements
+		refs      map[string]metav1.ObjectMeta
+		metadata  string
+		refused   string // path
 	}{
 		"nothing but the name of the revision": {},
 		"an image": {
@@ -92,22 +95,127 @@ func TestDiff(t *testing.T) { // WL-4.3
 			from:    func(t *corev1.PodTemplateSpec) { t.Spec.Containers[0].Image = "" },
 			refused: "/spec/containers/0/image",
 		},
-		"resources": {
+		"resources without their gate": { // WL-4.6
+			from: limits("1", ""), to: limits("2", ""),
+			refused: "/spec/containers/0/resources/limits/cpu",
+		},
+		"a limit and the request that follows it": {
+			from: limits("1", ""), to: limits("2", ""), gates: vertical,
+			resources: map[string]corev1.ResourceRequirements{"main": {Limits: cpu("2"), Requests: cpu("2")}},
+		},
+		"a limit and a request": {
+			from: limits("1", "500m"), to: limits("2", "750m"), gates: vertical,
+			resources: map[string]corev1.ResourceRequirements{"main": {Limits: cpu("2"), Requests: cpu("750m")}},
+		},
+		"a request alone": {
+			from: limits("1", "500m"), to: limits("1", "750m"), gates: vertical,
+			resources: map[string]corev1.ResourceRequirements{"main": {Requests: cpu("750m")}},
+		},
+		"a limit that is written in another way": {from: limits("1", ""), to: limits("1000m", ""), gates: vertical},
+		"a limit that was not there": {
+			to: limits("1", ""), gates: vertical,
+			refused: "/spec/containers/0/resources/limits",
+		},
+		"a limit that goes": {
+			from: limits("1", ""), gates: vertical,
+			refused: "/spec/containers/0/resources/limits",
+		},
+		"a request that is added": {
+			from: limits("1", ""), to: limits("1", "500m"), gates: vertical,
+			refused: "/spec/containers/0/resources/requests",
+		},
+		"another QoS class": {
+			from: guaranteed("1", "1"), to: guaranteed("1", "500m"), gates: vertical,
+			refused: "/spec/containers",
+		},
+		"the same QoS class": {
+			from: guaranteed("1", "1"), to: guaranteed("2", "2"), gates: vertical,
+			resources: map[string]corev1.ResourceRequirements{"main": {Limits: cpu("2"), Requests: cpu("2")}, "log": {Limits: cpu("2"), Requests: cpu("2")}},
+		},
+		"storage of a container": {
 			from: func(t *corev1.PodTemplateSpec) {
-				t.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("1")}
+				t.Spec.Containers[0].Resources.Limits = amounts("ephemeral-storage", "1Gi")
 			},
 			to: func(t *corev1.PodTemplateSpec) {
-				t.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("2")}
+				t.Spec.Containers[0].Resources.Limits = amounts("ephemeral-storage", "2Gi")
 			},
-			refused: "/spec/containers/0/resources/limits/cpu",
+			gates:   vertical,
+			refused: "/spec/containers/0/resources/limits/ephemeral-storage",
+		},
+		"resources of an init container": {
+			from:    func(t *corev1.PodTemplateSpec) { t.Spec.InitContainers[0].Resources.Limits = cpu("1") },
+			to:      func(t *corev1.PodTemplateSpec) { t.Spec.InitContainers[0].Resources.Limits = cpu("2") },
+			gates:   vertical,
+			refused: "/spec/initContainers/0/resources/limits/cpu",
 		},
 		"a label that a container reads": { // WL-4.5
 			from: readsLabel,
 			to: func(t *corev1.PodTemplateSpec) {
 				readsLabel(t)
+				t.Labels["app"], t.Labels["tier"] = "shop", "front"
+			},
+			gates:    Gates{EnvFromMetadata: true},
+			refs:     map[string]metav1.ObjectMeta{"log": {Labels: map[string]string{"app": "shop"}}},
+			metadata: `{"metadata":{"labels":{"tier":"front"}}}`,
+		},
+		"a label that a container reads, and nothing else": {
+			from: readsLabel,
+			to: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
 				t.Labels["app"] = "shop"
 			},
-			refused: "/metadata/labels/app",
+			gates: Gates{EnvFromMetadata: true},
+			refs:  map[string]metav1.ObjectMeta{"log": {Labels: map[string]string{"app": "shop"}}},
+		},
+		"a label that a container reads, added": {
+			from: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Labels = map[string]string{"other": "x"}
+			},
+			to: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Labels["other"] = "x"
+			},
+			gates: Gates{EnvFromMetadata: true},
+			refs:  map[string]metav1.ObjectMeta{"log": {Labels: map[string]string{"app": "web"}}},
+		},
+		"the first label at all, which a container reads": {
+			from: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Labels = nil
+			},
+			to:       readsLabel,
+			gates:    Gates{EnvFromMetadata: true},
+			metadata: `{"metadata":{"labels":{"app":"web"}}}`,
+		},
+		"a label that a container reads, removed": {
+			from: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Labels["other"] = "x"
+			},
+			to: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Labels = map[string]string{"other": "x"}
+			},
+			gates:    Gates{EnvFromMetadata: true},
+			metadata: `{"metadata":{"labels":{"app":null}}}`,
+		},
+		"an annotation that is named like a label which a container reads": {
+			from: readsLabel,
+			to: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Annotations["app"] = "shop"
+			},
+			gates:    Gates{EnvFromMetadata: true},
+			metadata: `{"metadata":{"annotations":{"app":"shop"}}}`,
+		},
+		"a label that a container reads, without the gate": {
+			from: readsLabel,
+			to: func(t *corev1.PodTemplateSpec) {
+				readsLabel(t)
+				t.Labels["app"] = "shop"
+			},
+			metadata: `{"metadata":{"labels":{"app":"shop"}}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +226,7 @@ func TestDiff(t *testing.T) { // WL-4.3
 			if tc.to != nil {
 				tc.to(to)
 			}
-			spec, err := Diff(from, to, "web-b")
+			spec, err := Diff(from, to, "web-b", tc.gates)
 			if tc.refused != "" {
 				var no *NotPossible
 				if !errors.As(err, &no) || no.Path != tc.refused || no.Why == "" {
@@ -135,7 +243,46 @@ func TestDiff(t *testing.T) { // WL-4.3
 			if d := cmp.Diff(tc.metadata, string(spec.MetaDataPatch)); d != "" {
 				t.Error(d)
 			}
+			if d := cmp.Diff(tc.resources, spec.ContainerResources); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(tc.refs, spec.ContainerRefMetadata); d != "" || spec.UpdateEnvFromMetadata != (tc.refs != nil) {
+				t.Error(d, spec.UpdateEnvFromMetadata)
+			}
 		})
+	}
+}
+
+var vertical = Gates{Resources: true}
+
+func amounts(name corev1.ResourceName, amount string) corev1.ResourceList {
+	return corev1.ResourceList{name: resource.MustParse(amount)}
+}
+
+func cpu(amount string) corev1.ResourceList { return amounts(corev1.ResourceCPU, amount) }
+
+// limits gives the main container a limit, and a request unless that is empty.
+func limits(limit, request string) func(*corev1.PodTemplateSpec) {
+	return func(t *corev1.PodTemplateSpec) {
+		t.Spec.Containers[0].Resources.Limits = cpu(limit)
+		if request != "" {
+			t.Spec.Containers[0].Resources.Requests = cpu(request)
+		}
+	}
+}
+
+// guaranteed gives all containers limits of cpu and memory and a request of cpu.
+func guaranteed(limit, request string) func(*corev1.PodTemplateSpec) {
+	return func(t *corev1.PodTemplateSpec) {
+		give := func(all []corev1.Container) {
+			for i := range all {
+				all[i].Resources.Limits = cpu(limit)
+				all[i].Resources.Limits[corev1.ResourceMemory] = resource.MustParse("64Mi")
+				all[i].Resources.Requests = cpu(request)
+			}
+		}
+		give(t.Spec.Containers)
+		t.Spec.InitContainers = nil
 	}
 }
 
@@ -270,7 +417,7 @@ func TestGate(t *testing.T) { // WL-4.2, WL-4.7
 	if got := Next(p); got.Due != Nothing {
 		t.Errorf("an open gate asks for %+v", got)
 	}
-	closed := Begin(p, noon.Add(time.Minute))
+	closed := Begin(p, Spec{}, noon.Add(time.Minute))
 	c := lifecycle.Condition(closed, pub.InPlaceUpdateReady)
 	if c.Status != "False" || c.Reason != "StartInPlaceUpdate" || !c.LastTransitionTime.Time.Equal(noon.Add(time.Minute)) {
 		t.Errorf("closed gate: %+v", c)
@@ -278,7 +425,7 @@ func TestGate(t *testing.T) { // WL-4.2, WL-4.7
 	if ready := lifecycle.Condition(closed, corev1.PodReady); ready.Status != "False" || ready.Reason != "ReadinessGatesNotReady" {
 		t.Errorf("ready: %+v", ready)
 	}
-	if again := Begin(closed, noon.Add(time.Hour)); cmp.Diff(closed, again) != "" {
+	if again := Begin(closed, Spec{}, noon.Add(time.Hour)); cmp.Diff(closed, again) != "" {
 		t.Error("a closed gate was closed again")
 	}
 	opened := Open(closed, noon.Add(time.Hour))
@@ -286,7 +433,7 @@ func TestGate(t *testing.T) { // WL-4.2, WL-4.7
 		t.Errorf("open gate: %+v", c)
 	}
 	p.Spec.ReadinessGates = nil
-	if d := cmp.Diff(p, Begin(p, noon)); d != "" {
+	if d := cmp.Diff(p, Begin(p, Spec{}, noon)); d != "" {
 		t.Errorf("a pod without the gate changed: %s", d)
 	}
 }

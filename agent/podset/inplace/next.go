@@ -86,39 +86,6 @@ func afterGrace(pod *corev1.Pod, spec *Spec, state *pub.InPlaceUpdateState) Prog
 // short is the part of a revision name after its last dash, which is how revisions are compared. // WL-1.5
 func short(revision string) string { return revision[strings.LastIndex(revision, "-")+1:] }
 
-// unfinished names a container that may still run its old image. // WL-4.7
-func unfinished(pod *corev1.Pod, state *pub.InPlaceUpdateState) string {
-	if state.UpdateEnvFromMetadata {
-		return "its environment comes from metadata, which only the node daemon can see"
-	}
-	images := map[string]string{}
-	for _, c := range pod.Spec.Containers {
-		images[c.Name] = c.Image
-	}
-	seen := map[string]bool{}
-	for _, s := range pod.Status.ContainerStatuses {
-		seen[s.Name] = true
-		last, recorded := state.LastContainerStatuses[s.Name]
-		if recorded && s.ImageID == last.ImageID && s.Image != tagged(images[s.Name]) {
-			return fmt.Sprintf("container %s still runs its old image", s.Name)
-		}
-	}
-	for name := range state.LastContainerStatuses {
-		if !seen[name] {
-			return fmt.Sprintf("container %s has no status", name)
-		}
-	}
-	return ""
-}
-
-// tagged is the image as a status shows it.
-func tagged(image string) string {
-	if image != "" && !strings.Contains(image, ":") {
-		return image + ":latest"
-	}
-	return image
-}
-
 func firstUnready(pod *corev1.Pod, check *pub.InPlaceUpdatePreCheckBeforeNext) string {
 	if check == nil {
 		return ""
