@@ -1,5 +1,5 @@
-// Package imageref names images as NodeImages do: by a familiar name and a tag, where a digest stands in for the tag. The
-// controllers and the node daemon use it alike, so that what one asks for the other finds.
+// Package imageref splits image references the one way that the controllers of images and the node daemon share: what one
+// writes into a NodeImage the other pulls. It is pure.
 package imageref
 
 import (
@@ -9,24 +9,24 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Split takes a reference apart: nginx is (nginx, latest), docker.io/library/nginx@sha256:… is (nginx, sha256:…), and a
-// reference with both loses its tag. // IP-3
-func Split(image string) (name, tag string, err error) {
-	named, err := reference.ParseNormalizedNamed(image)
+// Parse splits a reference into the familiar name, without docker.io/ and library/, and the tag: "latest" where there is
+// none, and for a digest the whole digest, next to which a tag counts for nothing. // IP-3
+func Parse(image string) (name, tag string, err error) {
+	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return "", "", fmt.Errorf("parse image %q: %w", image, err)
 	}
-	name = reference.FamiliarName(named)
-	if digested, ok := named.(reference.Digested); ok {
+	name = reference.FamiliarName(ref)
+	if digested, ok := ref.(reference.Digested); ok {
 		return name, digested.Digest().String(), nil
 	}
-	if tagged, ok := named.(reference.Tagged); ok {
+	if tagged, ok := ref.(reference.Tagged); ok {
 		return name, tagged.Tag(), nil
 	}
 	return name, "latest", nil
 }
 
-// Join is what a runtime is asked for: a digest is joined with @, for no parser takes it behind a colon. // IM-7
+// Join is the reference of a name and a tag that Parse gave. // IM-7
 func Join(name, tag string) string {
 	if IsDigest(tag) {
 		return name + "@" + tag
@@ -34,14 +34,5 @@ func Join(name, tag string) string {
 	return name + ":" + tag
 }
 
-// IsDigest tells a digest that stands in for a tag; a tag holds no colon.
+// IsDigest says that a tag that Parse gave is a digest.
 func IsDigest(tag string) bool { return strings.Contains(tag, ":") }
-
-// Repository is the full name with its registry, as credentials are matched: docker.io/library/nginx.
-func Repository(name string) (string, error) {
-	named, err := reference.ParseNormalizedNamed(name)
-	if err != nil {
-		return "", fmt.Errorf("parse image %q: %w", name, err)
-	}
-	return reference.TrimNamed(named).Name(), nil
-}
