@@ -57,7 +57,8 @@ func New(objects ...client.Object) (*Server, error) {
 		return nil, err
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&kruise.CloneSet{}, &kruise.DaemonSet{}, &kruisebeta.StatefulSet{}, &corev1.Pod{})
+		WithStatusSubresource(&kruise.CloneSet{}, &kruise.DaemonSet{}, &kruisebeta.StatefulSet{}, &corev1.Pod{},
+			&kruise.BroadcastJob{}, &kruise.AdvancedCronJob{}, &kruise.EphemeralJob{})
 	for _, indexed := range []client.Object{&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}, &kruise.ImagePullJob{}} {
 		builder = builder.WithIndex(indexed, index.Key, index.Owners)
 	}
