@@ -14,8 +14,7 @@ import (
 var acceptedFlags = map[string]string{
 	"allow-privileged": "true", "leader-election-resource-lock": "leases", "leader-election-lease-duration": "15s",
 	"leader-election-renew-deadline": "10s", "leader-election-retry-period": "2s", "enable-pprof": "true", "pprof-addr": ":8090",
-	"sync-period": "", "expectation-timeout": "5m", "disable-no-deepcopy": "false", "rate-limiter-base-delay": "5ms",
-	"rate-limiter-max-delay": "1000s", "rate-limiter-qps": "10", "rate-limiter-bucket-size": "100", "protection-log-path": "/log",
+	"sync-period": "", "expectation-timeout": "5m", "disable-no-deepcopy": "false", "protection-log-path": "/log",
 	"nodeimage-creation-delay": "30s", "assign-bcj-pods-by-scheduler": "true", "ws-enabled-versioned-status": "deployment,replicaset",
 	"logtostderr": "true", "advancedcronjob-workers": "3", "broadcastjob-workers": "3", "imagepulljob-workers": "3",
 	"nodeimage-workers": "3", "persistentpodstate-workers": "3",
@@ -43,7 +42,7 @@ var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
 	"DaemonWatchingPod": beta(), "PreDownloadImageForInPlaceUpdate": alpha(), "WorkloadSpread": beta(),
 	"PodUnavailableBudgetDeleteGate": beta(), "PodUnavailableBudgetUpdateGate": alpha(),
 	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(),
-	"PreDownloadImageForDaemonSetUpdate": alpha(), "CloneSetEventHandlerOptimization": alpha(), "ImagePullJobGate": alpha(),
+	"PreDownloadImageForDaemonSetUpdate": alpha(), "ImagePullJobGate": alpha(),
 	"ResourceDistributionGate": alpha(), "DeletionProtectionForCRDCascadingGate": alpha(), "EnhancedLivenessProbe": alpha(),
 	"ForceDeleteTimeoutExpectationGate": alpha(),
 	"EnablePodProbeMarkerOnServerless":  alpha(),

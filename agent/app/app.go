@@ -39,10 +39,12 @@ var controllers = []struct {
 			RecreateOnClaimChange:   o.gates.Enabled(RecreateOnClaimChange),
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 			InPlace:                 o.inPlace(),
+			FilterEvents:            o.enabled(CloneSetEventHandlerOptimization),
+			Retry:                   o.Retry,
 		})
 	}},
 	{"daemonset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
-		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler, InPlace: o.inPlace()})
+		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler, InPlace: o.inPlace(), Retry: o.Retry})
 	}},
 	{"statefulset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return statefulset.Register(m, o.statefulSets())

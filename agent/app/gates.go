@@ -18,6 +18,8 @@ const (
 	InPlaceUpdateEnvFromMetadata featuregate.Feature = "InPlaceUpdateEnvFromMetadata"
 	// InPlaceWorkloadVerticalScaling changes cpu and memory of running pods (WL-4.6).
 	InPlaceWorkloadVerticalScaling featuregate.Feature = "InPlaceWorkloadVerticalScaling"
+	// CloneSetEventHandlerOptimization looks at CloneSets for fewer changes of their pods (WL-1.16).
+	CloneSetEventHandlerOptimization featuregate.Feature = "CloneSetEventHandlerOptimization"
 	// ImagePullJobGate pulls images ahead.
 	ImagePullJobGate featuregate.Feature = "ImagePullJobGate"
 	// PreDownloadImageForInPlaceUpdate does so for updates of CloneSets and StatefulSets (WL-1.14).
@@ -32,6 +34,7 @@ const (
 func hanging() map[featuregate.Feature]featuregate.FeatureSpec {
 	return map[featuregate.Feature]featuregate.FeatureSpec{
 		KruiseDaemon: beta(), InPlaceUpdateEnvFromMetadata: beta(), InPlaceWorkloadVerticalScaling: alpha(),
+		CloneSetEventHandlerOptimization: alpha(),
 	}
 }
 

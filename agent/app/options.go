@@ -63,6 +63,8 @@ type Options struct {
 	StatefulSetWorkers int
 	// KindWorkers is how many objects of other kinds are reconciled at a time.
 	KindWorkers KindWorkers
+	// Retry is how soon objects that failed are tried again (WL-0.8).
+	Retry manager.Retry
 	// Manager is what hub and agent share.
 	Manager manager.Options
 	// Link is what the agent needs to know of its hub.
@@ -93,6 +95,7 @@ func NewOptions() (*Options, error) {
 		DaemonSetWorkers:      3,
 		StatefulSetWorkers:    3,
 		AssignPodsByScheduler: true,
+		Retry:                 manager.DefaultRetry(),
 		KindWorkers:           newKindWorkers(),
 		Link:                  hub,
 		Webhooks:              newWebhookOptions(),
@@ -117,6 +120,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	flags.IntVar(&o.StatefulSetWorkers, "statefulset-workers", o.StatefulSetWorkers, "StatefulSets reconciled at a time; --workers=StatefulSet.apps.kruise.io=N wins")
 	o.KindWorkers.bind(flags)
 	o.gates.AddFlag(flags)
+	o.Retry.Bind(flags)
 	o.Manager.Bind(flags)
 	o.Link.Bind(flags)
 	o.Webhooks.bind(flags)
@@ -126,7 +130,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 // Validate lists everything that is wrong.
 func (o *Options) Validate() []error {
 	_, problems := cmd.Choose(names(), o.Controllers)
-	problems = slices.Concat(problems, o.Manager.Validate(), o.Webhooks.validate(), o.KindWorkers.validate())
+	problems = slices.Concat(problems, o.Manager.Validate(), o.Retry.Validate(), o.Webhooks.validate(), o.KindWorkers.validate())
 	if len(o.Link.BootstrapKubeconfigs) > 0 && !o.gates.Enabled(MultipleHubs) {
 		problems = append(problems, fmt.Errorf("--bootstrap-kubeconfigs: several hubs need --feature-gates=%s=true", MultipleHubs))
 	}
@@ -150,6 +154,6 @@ func (o *Options) statefulSets() statefulset.Options {
 	return statefulset.Options{
 		AutoDeletePVC: o.gates.Enabled(StatefulSetAutoDeletePVC), AutoResizePVC: o.gates.Enabled(StatefulSetAutoResizePVC),
 		StartOrdinal: o.gates.Enabled(StatefulSetStartOrdinal), PodIndexLabel: o.gates.Enabled(PodIndexLabel),
-		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate), InPlace: o.inPlace(),
+		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate), InPlace: o.inPlace(), Retry: o.Retry,
 	}
 }

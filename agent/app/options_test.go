@@ -9,6 +9,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 )
@@ -56,12 +57,12 @@ func TestEverythingWrongIsReportedAtOnce(t *testing.T) {
 
 // WL-0.3
 func TestGatesOfStatefulSets(t *testing.T) {
-	o := inplace.Gates{EnvFromMetadata: true}
-	if got := parse(t).statefulSets(); got != (statefulset.Options{InPlace: o, AutoDeletePVC: true, PodIndexLabel: true}) {
+	o, retry := inplace.Gates{EnvFromMetadata: true}, manager.DefaultRetry()
+	if got := parse(t).statefulSets(); got != (statefulset.Options{Retry: retry, InPlace: o, AutoDeletePVC: true, PodIndexLabel: true}) {
 		t.Errorf("by default %+v", got)
 	}
 	turned := parse(t, "--feature-gates=StatefulSetAutoDeletePVC=false,StatefulSetAutoResizePVCGate=true,StatefulSetStartOrdinal=true,PodIndexLabel=false,PreparingUpdateAsUpdate=true")
-	if got := turned.statefulSets(); got != (statefulset.Options{InPlace: o, AutoResizePVC: true, StartOrdinal: true, PreparingUpdateAsUpdate: true}) {
+	if got := turned.statefulSets(); got != (statefulset.Options{Retry: retry, InPlace: o, AutoResizePVC: true, StartOrdinal: true, PreparingUpdateAsUpdate: true}) {
 		t.Errorf("turned round %+v", got)
 	}
 }

@@ -5,11 +5,34 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
+
+// Controller begins the controller of a kind that owns pods: it hears of changes of its objects, but not of their status,
+// which it writes itself, and those that also lets through.
+func Controller(mgr ctrl.Manager, name string, kind client.Object, retry manager.Retry, also ...predicate.Predicate) *builder.Builder {
+	return ctrl.NewControllerManagedBy(mgr).Named(name).WithOptions(retry.Controller()).For(kind, builder.WithPredicates(Changed(also...)))
+}
+
+// Changed lets through what may change what a set wants, and what any of the others lets through.
+func Changed(also ...predicate.Predicate) predicate.Predicate {
+	return predicate.Or(append([]predicate.Predicate{
+		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+	}, also...)...)
+}
+
+// Owners starts a round of the controller of whatever changed.
+func Owners(mgr ctrl.Manager, kind client.Object) handler.EventHandler {
+	return Gather(handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), kind, handler.OnlyControllerOwner()))
+}
 
 // settling is how long the events of a set's pods are gathered. A round looks
 // at every pod, so a round for each of a thousand events would look a million

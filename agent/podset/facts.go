@@ -68,7 +68,7 @@ func (l Lens) Facts(pod *corev1.Pod) Pod {
 		HookedUpdate:    life.Hooked(hooks.InPlaceUpdate, pod),
 		AllHookedUpdate: life.AllHooked(hooks.InPlaceUpdate, pod),
 		AllHookedNormal: life.AllHooked(hooks.PreNormal, pod),
-		Blocked:         blockedBy(pod),
+		Blocked:         BlockedBy(pod),
 	}
 	p.Ready, p.ReadySince = readyOf(pod)
 	gate := life.Condition(pod, pub.InPlaceUpdateReady)
@@ -194,9 +194,9 @@ func restartsOf(pod *corev1.Pod) (regular, sidecars int32) {
 // longestWhy is how much of a scheduler's words fits in a message with other culprits.
 const longestWhy = 200
 
-// blockedBy is why a pod cannot become ready by itself, in the API's own word. Of what a scheduler says the first sentence
+// BlockedBy is why a pod cannot become ready by itself, in the API's own word. Of what a scheduler says the first sentence
 // counts the nodes and names what they lack; the rest is about other pods.
-func blockedBy(pod *corev1.Pod) string {
+func BlockedBy(pod *corev1.Pod) string {
 	if c := life.Condition(pod, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 		if why, _, _ := strings.Cut(c.Message, ". "); why != "" && len(why) <= longestWhy {
 			return c.Reason + " (" + why + ")"

@@ -20,15 +20,13 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=clonesets,verbs=get;list;watch;patch
@@ -47,8 +45,12 @@ const source = "cloneset-controller"
 
 // Options are the feature gates and flags that change what a CloneSet does. // WL-0.3
 type Options struct {
+	// Retry is how soon a set whose round failed is tried again. // WL-0.8
+	Retry manager.Retry
 	// InPlace says what fits into a running pod: gates InPlaceUpdateEnvFromMetadata and InPlaceWorkloadVerticalScaling.
 	InPlace inplace.Gates
+	// FilterEvents leaves out changes of pods that are no news: gate CloneSetEventHandlerOptimization.
+	FilterEvents bool
 	// ShortHash labels pods with the hash of their revision alone: gate CloneSetShortHash.
 	ShortHash bool
 	// PartitionRollback takes pods back to the old revision when the partition grows: gate CloneSetPartitionRollback.
@@ -68,17 +70,18 @@ type Options struct {
 
 // Register starts the controller with the manager, whose cache has to index pods, claims and ControllerRevisions with
 // index.ByOwner and whose scheme has to know CloneSets.
-func Register(mgr manager.Manager, o Options) error {
+func Register(mgr ctrl.Manager, o Options) error {
 	steps := newSteps(mgr.GetClient(), mgr.GetAPIReader(), event.Recorder(mgr, source), clock.RealClock{}, o)
 	reconciler := &loop.Loop[*kruise.CloneSet, seen, *plan]{
 		Steps: steps, Client: mgr.GetClient(), Events: steps.events, New: func() *kruise.CloneSet { return &kruise.CloneSet{} },
 	}
-	// Our own status writes are no news.
-	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
-	owner := podset.Gather(handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &kruise.CloneSet{}, handler.OnlyControllerOwner()))
-	err := ctrl.NewControllerManagedBy(mgr).Named("cloneset").
-		For(&kruise.CloneSet{}, builder.WithPredicates(changed)).
-		Watches(&corev1.Pod{}, owner).
+	owner := podset.Owners(mgr, &kruise.CloneSet{})
+	var heard []builder.WatchesOption
+	if o.FilterEvents {
+		heard = append(heard, builder.WithPredicates(telling(o.InPlace.Resources)))
+	}
+	err := podset.Controller(mgr, "cloneset", &kruise.CloneSet{}, o.Retry).
+		Watches(&corev1.Pod{}, owner, heard...).
 		Watches(&corev1.PersistentVolumeClaim{}, owner).
 		Watches(&appsv1.ControllerRevision{}, owner).
 		Complete(reconciler)

@@ -19,11 +19,9 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crevent "sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -32,6 +30,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=daemonsets,verbs=get;list;watch
@@ -49,6 +48,8 @@ const source = "daemonset-controller"
 
 // Options are what an operator chooses for all DaemonSets.
 type Options struct {
+	// Retry is how soon a set whose round failed is tried again. // WL-0.8
+	Retry manager.Retry
 	// InPlace says what fits into a running pod: gates InPlaceUpdateEnvFromMetadata and InPlaceWorkloadVerticalScaling.
 	InPlace inplace.Gates
 	// BindPods assigns pods to their nodes at creation, in place of the scheduler: flag --assign-pods-by-scheduler=false. // WL-3.6
@@ -60,19 +61,18 @@ type Options struct {
 
 // Register starts the controller with the manager, whose cache has to index pods and ControllerRevisions with index.ByOwner
 // and whose scheme has to know DaemonSets.
-func Register(mgr manager.Manager, o Options) error {
+func Register(mgr ctrl.Manager, o Options) error {
 	local := mgr.GetClient()
 	steps := newSteps(local, mgr.GetAPIReader(), event.Recorder(mgr, source), clock.RealClock{}, o)
 	reconciler := &loop.Loop[*kruise.DaemonSet, seen, *plan]{
 		Steps: steps, Client: local, Events: steps.events, New: func() *kruise.DaemonSet { return &kruise.DaemonSet{} },
 	}
-	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &kruise.DaemonSet{}, handler.OnlyControllerOwner())
+	owner := podset.Owners(mgr, &kruise.DaemonSet{})
 	orphan := handler.EnqueueRequestsFromMapFunc(adopters(local))
-	err := ctrl.NewControllerManagedBy(mgr).Named("daemonset").
-		For(&kruise.DaemonSet{}, builder.WithPredicates(changed())).
-		Watches(&corev1.Pod{}, podset.Gather(owner)).
+	err := podset.Controller(mgr, "daemonset", &kruise.DaemonSet{}, o.Retry, desired()).
+		Watches(&corev1.Pod{}, owner).
 		Watches(&corev1.Pod{}, podset.Gather(orphan)).
-		Watches(&appsv1.ControllerRevision{}, podset.Gather(owner)).
+		Watches(&appsv1.ControllerRevision{}, owner).
 		Watches(&appsv1.ControllerRevision{}, podset.Gather(orphan)).
 		Watches(&corev1.Node{}, podset.Gather(onNodes{local})).
 		Complete(reconciler)
@@ -82,14 +82,13 @@ func Register(mgr manager.Manager, o Options) error {
 	return nil
 }
 
-// changed leaves our own status writes out, but for the number that a burst in percent is a part of. // WL-3.12.6
-func changed() predicate.Predicate {
-	desired := predicate.Funcs{UpdateFunc: func(e crevent.UpdateEvent) bool {
+// desired lets through the one number of our status that a burst in percent is a part of. // WL-3.12.6
+func desired() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e crevent.UpdateEvent) bool {
 		before, was := e.ObjectOld.(*kruise.DaemonSet)
 		after, is := e.ObjectNew.(*kruise.DaemonSet)
 		return was && is && before.Status.DesiredNumberScheduled != after.Status.DesiredNumberScheduled
 	}}
-	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, desired)
 }
 
 // adopters are the DaemonSets that an object without a controller could belong to. // WL-0.6

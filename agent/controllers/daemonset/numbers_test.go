@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/pernode"
 )
 
@@ -113,7 +114,7 @@ func TestOwnStatusWritesWakeNobody(t *testing.T) {
 	} {
 		after := before.DeepCopy()
 		tc.change(after)
-		if got := changed().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != tc.want {
+		if got := podset.Changed(desired()).Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -21,11 +21,8 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
@@ -34,6 +31,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=statefulsets,verbs=get;list;watch
@@ -57,6 +55,8 @@ const (
 
 // Options are the feature gates that change what a StatefulSet does. // WL-0.3
 type Options struct {
+	// Retry is how soon a set whose round failed is tried again. // WL-0.8
+	Retry manager.Retry
 	// InPlace says what fits into a running pod: gates InPlaceUpdateEnvFromMetadata and InPlaceWorkloadVerticalScaling.
 	InPlace inplace.Gates
 	// AutoDeletePVC keeps the owners of claims as the retention policy says: gate StatefulSetAutoDeletePVC.
@@ -76,16 +76,13 @@ type Options struct {
 
 // Register starts the controller with the manager, whose cache has to index pods and ControllerRevisions with
 // index.ByOwner and whose scheme has to know StatefulSets of apps.kruise.io/v1beta1.
-func Register(mgr manager.Manager, o Options) error {
+func Register(mgr ctrl.Manager, o Options) error {
 	steps := newSteps(mgr.GetClient(), mgr.GetAPIReader(), event.Recorder(mgr, source), clock.RealClock{}, o)
 	reconciler := &loop.Loop[*kruise.StatefulSet, seen, *plan]{
 		Steps: steps, Client: mgr.GetClient(), Events: steps.events, New: func() *kruise.StatefulSet { return &kruise.StatefulSet{} },
 	}
-	// Our own status writes are no news.
-	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
-	owner := podset.Gather(handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &kruise.StatefulSet{}, handler.OnlyControllerOwner()))
-	err := ctrl.NewControllerManagedBy(mgr).Named("statefulset").
-		For(&kruise.StatefulSet{}, builder.WithPredicates(changed)).
+	owner := podset.Owners(mgr, &kruise.StatefulSet{})
+	err := podset.Controller(mgr, "statefulset", &kruise.StatefulSet{}, o.Retry).
 		Watches(&corev1.Pod{}, owner).
 		Watches(&corev1.Pod{}, podset.Gather(handler.EnqueueRequestsFromMapFunc(adopter))).
 		Watches(&corev1.PersistentVolumeClaim{}, podset.Gather(handler.EnqueueRequestsFromMapFunc(claimant))).

@@ -10,6 +10,12 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset/containermeta"
 )
 
+// Shown says that the containers which an update has reached so far show it; others may be left for later. // WL-1.16
+func Shown(pod *corev1.Pod) bool {
+	state := stateOf(pod)
+	return state == nil || unfinished(pod, state) == ""
+}
+
 // unfinished names what may not show the update yet; empty when everything does. // WL-4.7
 func unfinished(pod *corev1.Pod, state *pub.InPlaceUpdateState) string {
 	statuses, reported := statusesOf(pod), containermeta.Of(pod)
