@@ -78,7 +78,7 @@ func workOf(name string, objects int) *workv1.ManifestWork {
 func (w *fleetBench) holds(what string, works []*workv1.ManifestWork) {
 	w.Helper()
 	pid, began := w.pid("flotilla/agent-"+busyMember), time.Now()
-	cpu := w.cpuOf(pid)
+	cpu := cpuOf(w, pid)
 	for _, work := range works {
 		w.create(work)
 	}
@@ -93,13 +93,13 @@ func (w *fleetBench) holds(what string, works []*workv1.ManifestWork) {
 		}
 		return missing, err
 	})
-	applied, spent := time.Since(began), w.cpuOf(pid)-cpu
+	applied, spent := time.Since(began), cpuOf(w, pid)-cpu
 	w.pass(5 * time.Second)
-	cpu, requests := w.cpuOf(pid), w.requests()
+	cpu, requests := cpuOf(w, pid), w.requests()
 	w.pass(idleWindow)
-	idle := w.cpuOf(pid) - cpu
+	idle := cpuOf(w, pid) - cpu
 	fmt.Printf("agent with %s: applied in %.1f s with %.2f CPU s; then, in %s, %.0f thousandths of a core, %d requests to the hub by anybody, and %d MiB\n",
-		what, applied.Seconds(), spent.Seconds(), idleWindow, 1000*idle.Seconds()/idleWindow.Seconds(), total(w.requests())-total(requests), w.memoryOf(pid)>>20)
+		what, applied.Seconds(), spent.Seconds(), idleWindow, 1000*idle.Seconds()/idleWindow.Seconds(), total(w.requests())-total(requests), memoryOf(w, pid, held)>>20)
 }
 
 func total(counts map[string]int) (n int) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -436,41 +435,19 @@ func (w *fleetBench) hubPID() int {
 
 func (w *fleetBench) pid(process string) int {
 	w.Helper()
-	for _, p := range w.fleet.Processes() {
-		if p.Name == process {
-			return p.PID
-		}
-	}
-	w.Fatalf("%s does not run", process)
-	return 0
+	return pidOf(w, w.fleet, process)
 }
 
 // hubCPU is the processor time that the hub has used since it was started.
 func (w *fleetBench) hubCPU() time.Duration {
 	w.Helper()
-	return w.cpuOf(w.hubPID())
+	return cpuOf(w, w.hubPID())
 }
 
 // serverCPU is the processor time of what the hub runs on.
 func (w *fleetBench) serverCPU() time.Duration {
 	w.Helper()
-	return w.cpuOf(w.pid(system.HubCluster+"/kube-apiserver")) + w.cpuOf(w.pid("etcd"))
-}
-
-func (w *fleetBench) cpuOf(pid int) time.Duration {
-	w.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		w.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	fields := strings.Fields(rest)
-	user, err1 := strconv.Atoi(fields[11])
-	kernel, err2 := strconv.Atoi(fields[12])
-	if err := errors.Join(err1, err2); err != nil {
-		w.Fatal(err)
-	}
-	return time.Duration(user+kernel) * 10 * time.Millisecond // the kernel counts in hundredths
+	return cpuOf(w, w.pid(system.HubCluster+"/kube-apiserver")) + cpuOf(w, w.pid("etcd"))
 }
 
 // ownCPU is the processor time of this process, which holds the members.
@@ -486,28 +463,5 @@ func (w *fleetBench) ownCPU() time.Duration {
 // hubMemory is the memory that the hub holds.
 func (w *fleetBench) hubMemory() int {
 	w.Helper()
-	return w.memoryOf(w.hubPID())
-}
-
-func (w *fleetBench) memoryOf(pid int) int {
-	w.Helper()
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	raw, err := io.ReadAll(file)
-	if err != nil {
-		w.Fatal(err)
-	}
-	for line := range strings.Lines(string(raw)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmRSS:" {
-			kib, err := strconv.Atoi(fields[1])
-			if err != nil {
-				w.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	return 0
+	return memoryOf(w, w.hubPID(), held)
 }

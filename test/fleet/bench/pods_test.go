@@ -3,6 +3,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,25 +31,34 @@ import (
 	"github.com/flotilla-project/flotilla/test/fleet/testlevel"
 )
 
-const (
-	podCount = 500
-	agent    = "system:serviceaccount:open-cluster-management-agent:agent"
-)
+const agent = "system:serviceaccount:open-cluster-management-agent:agent"
 
 // policy makes the API server note every write with its user: its metrics do not tell ours from the kubelets'.
 const policy = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived","ResponseStarted"],
 "rules":[{"level":"Metadata","users":["` + agent + `"],"verbs":["create","update","patch","delete","deletecollection"]},{"level":"None"}]}`
 
-// BenchmarkWritesPerPod counts the writes that the agent makes for a CloneSet of 500 pods: create, update in place, delete.
-func BenchmarkWritesPerPod(b *testing.B) {
+// BenchmarkPods measures the agent with one CloneSet of FLOTILLA_BENCH_PODS pods, once for each number of the list: how
+// long scale-out, update in place, recreation and scale-in take, what the agent writes for it, and what it needs. At the end
+// of the scale-out it looks at the agent while nothing happens.
+func BenchmarkPods(b *testing.B) {
 	testlevel.Need(b, testlevel.Bench)
+	for _, size := range strings.Split(cmp.Or(os.Getenv("FLOTILLA_BENCH_PODS"), "1000,5000"), ",") {
+		n, err := strconv.ParseInt(size, 10, 32)
+		if err != nil {
+			b.Fatalf("FLOTILLA_BENCH_PODS is a list of numbers, such as 1000,5000: %v", err)
+		}
+		b.Run(size, func(b *testing.B) { measurePods(b, int32(n)) })
+	}
+}
+
+func measurePods(b *testing.B, n int32) {
 	dir := b.TempDir()
 	audit, rules := filepath.Join(dir, "audit.log"), filepath.Join(dir, "policy.json")
 	if err := os.WriteFile(rules, []byte(policy), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	var nodes []fleet.Node
-	for range 10 {
+	for range max(10, n/podsPerNode) {
 		nodes = append(nodes, fleet.Node{Zone: "a", Region: "r"})
 	}
 	ctx := b.Context()
@@ -69,29 +79,80 @@ func BenchmarkWritesPerPod(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := &bench{B: b, audit: audit, system: s, client: connect(b, f.Cluster("member"))}
+	w := &bench{B: b, audit: audit, system: s, fleet: f, pods: n, nodes: len(nodes), client: connect(b, f.Cluster("member"))}
 	w.served = w.metrics()
 	b.ResetTimer()
 	for range b.N {
-		set := cloneSet(podCount)
-		w.phase("create", set, func() error { return w.client.Create(ctx, set) })
-		w.phase("update-in-place", set, func() error {
-			before := set.DeepCopy()
-			set.Spec.Template.Spec.Containers[0].Image = "registry.local/web:v2"
-			return w.client.Patch(ctx, set, client.MergeFrom(before))
-		})
-		w.phase("scale-in", set, func() error {
-			before := set.DeepCopy()
-			set.Spec.Replicas = new(int32(0))
-			return w.client.Patch(ctx, set, client.MergeFrom(before))
-		})
+		w.measure()
 	}
 }
+
+func (w *bench) measure() {
+	set := cloneSet(w.pods)
+	change := func(to func()) func() error {
+		return func() error {
+			before := set.DeepCopy()
+			to()
+			return w.client.Patch(w.Context(), set, client.MergeFrom(before))
+		}
+	}
+	web := &set.Spec.Template.Spec.Containers[0]
+	w.phase("scale-out", set, func() error { return w.client.Create(w.Context(), set) })
+	w.idle()
+	if w.pods > wanted {
+		return
+	}
+	w.phase("update-in-place", set, change(func() { web.Image = "registry.local/web:v2" }))
+	w.phase("recreate", set, change(func() { web.Env = []corev1.EnvVar{{Name: "VERSION", Value: "3"}} }))
+	w.phase("scale-in", set, change(func() { set.Spec.Replicas = new(int32(0)) }))
+}
+
+// Of a set with more pods than wanted only the scale-out and the idle agent are looked at: the fake kubelet takes an hour
+// for the rest.
+const (
+	wanted      = 5000
+	podsPerNode = 100
+)
+
+// idle looks at the agent for a minute in which nothing happens.
+func (w *bench) idle() {
+	w.Helper()
+	settle, window := 10*time.Second, time.Minute
+	if err := pause(w.Context(), settle); err != nil {
+		w.Fatal(err)
+	}
+	pid := w.agent()
+	cpu, writes := cpuOf(w, pid), w.written()
+	if err := pause(w.Context(), window); err != nil {
+		w.Fatal(err)
+	}
+	spent := (cpuOf(w, pid) - cpu).Seconds()
+	for what, n := range writes {
+		if n > 0 && !strings.Contains(what, " events") {
+			fmt.Printf("    %6d  %s, after the phase\n", n, what)
+		}
+	}
+	fmt.Printf("idle with %d pods: %.1f thousandths of a core, %v writes in a minute, %d MiB held\n", w.pods, 1000*spent/window.Seconds(), w.written(), memoryOf(w, pid, held)>>20)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func (w *bench) agent() int { return pidOf(w, w.fleet, "flotilla/agent-member") }
 
 type bench struct {
 	*testing.B
 	audit  string
 	system *system.System
+	fleet  *fleet.Fleet
+	pods   int32
+	nodes  int
 	client client.Client
 	read   int64
 	served map[string]int
@@ -132,11 +193,11 @@ func cloneSet(replicas int32) *kruisev1alpha1.CloneSet {
 // phase makes a change, waits until it is carried out, and prints what it cost.
 func (w *bench) phase(name string, set *kruisev1alpha1.CloneSet, change func() error) {
 	w.Helper()
-	began := time.Now()
+	began, cpu := time.Now(), cpuOf(w, w.agent())
 	if err := change(); err != nil {
 		w.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Minute)
 	defer cancel()
 	for {
 		if err := w.client.Get(ctx, client.ObjectKeyFromObject(set), set); err != nil {
@@ -152,7 +213,7 @@ func (w *bench) phase(name string, set *kruisev1alpha1.CloneSet, change func() e
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	took := time.Since(began)
+	took, spent := time.Since(began), cpuOf(w, w.agent())-cpu
 	writes := w.written()
 	total := 0
 	for what, n := range writes {
@@ -160,10 +221,12 @@ func (w *bench) phase(name string, set *kruisev1alpha1.CloneSet, change func() e
 			total += n
 		}
 	}
-	perPod := float64(total) / podCount
+	perPod := float64(total) / float64(w.pods)
 	w.ReportMetric(perPod, name+"-writes/pod")
 	w.ReportMetric(took.Seconds(), name+"-s")
-	fmt.Printf("%s of %d pods, 10 fake nodes: %.1f s, %.2f writes of ours per pod, events aside\n", name, podCount, took.Seconds(), perPod)
+	w.ReportMetric(spent.Seconds(), name+"-cpu-s")
+	fmt.Printf("%s of %d pods, %d fake nodes: %.1f s, %.2f CPU s of the agent, its peak so far %d MiB, %.2f writes of ours per pod, events aside\n",
+		name, w.pods, w.nodes, took.Seconds(), spent.Seconds(), memoryOf(w, w.agent(), peak)>>20, perPod)
 	for _, what := range slices.Sorted(maps.Keys(writes)) {
 		fmt.Printf("    %6d  %s\n", writes[what], what)
 	}
