@@ -19,7 +19,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/flotilla-project/flotilla/agent/noded/credentials"
 	"github.com/flotilla-project/flotilla/agent/noded/cri"
+	"github.com/flotilla-project/flotilla/agent/noded/restart"
+	"github.com/flotilla-project/flotilla/agent/noded/imagepull"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 	"github.com/flotilla-project/flotilla/pkg/manager"
 )
@@ -47,7 +50,12 @@ type part struct {
 }
 
 // parts is everything the daemon does. // ND-2
-var parts = []part{}
+var parts = []part{
+	{"crr", "", "crrInformerSynced", &kruisev1alpha1.ContainerRecreateRequest{}, func(m ctrl.Manager, d *daemon) error {
+		return restart.Register(m, restart.Options{Runtimes: d.runtimes, Events: d.events("kruise-daemon-crr")})
+	}},
+	{"imagepuller", "", "nodeImageInformerSynced", &kruisev1alpha1.NodeImage{}, registerImages},
+}
 
 func names() (all []string) {
 	for _, p := range parts {
@@ -112,6 +120,17 @@ func Run(ctx context.Context, o *Options) error {
 		return err
 	}
 	return m.Start(ctx)
+}
+
+func registerImages(m ctrl.Manager, d *daemon) error {
+	plugins, err := credentials.LoadPlugins(d.options.PluginConfig, d.options.PluginFolder, ctrl.Log)
+	if err != nil {
+		return err
+	}
+	return imagepull.Register(m, imagepull.Options{
+		Node: d.options.NodeName, Runtime: d.runtimes.First(), Events: d.events(imagepull.Component),
+		Keys: &credentials.Keys{Secrets: m.GetAPIReader(), Plugins: plugins, Log: ctrl.Log},
+	})
 }
 
 // register adds the parts that were chosen, and what /healthz asks of them.

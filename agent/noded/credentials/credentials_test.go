@@ -98,6 +98,17 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+func TestRepositories(t *testing.T) {
+	for image, want := range map[string]string{"nginx": "docker.io/library/nginx", "me/app:1": "docker.io/me/app", "registry.local:5000/app": "registry.local:5000/app"} {
+		if got, err := repositoryOf(image); got != want || err != nil {
+			t.Errorf("%s is of %s, %v", image, got, err)
+		}
+	}
+	if _, err := repositoryOf("a b"); err == nil {
+		t.Error("a name that is none has a repository")
+	}
+}
+
 // IM-9: a secret is believed for five to ten minutes, its absence not at all.
 func TestSecretsAreBelievedForAWhile(t *testing.T) {
 	reads := 0

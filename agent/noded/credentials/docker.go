@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/flotilla-project/flotilla/agent/noded/cri"
@@ -102,6 +103,15 @@ func pattern(address string) string {
 		host = "docker.io" // the name that its images go by
 	}
 	return strings.TrimSuffix(host+"/"+strings.Trim(rest, "/"), "/")
+}
+
+// repositoryOf is an image's full name with its registry and without tag: docker.io/library/nginx.
+func repositoryOf(image string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return "", fmt.Errorf("parse image %q: %w", image, err)
+	}
+	return reference.TrimNamed(named).Name(), nil
 }
 
 // lookup is every credential for a repository such as docker.io/library/nginx.

@@ -25,7 +25,7 @@ const (
 	spread   = 5 * time.Minute
 )
 
-// Keys finds credentials for a repository. It may be used by many pulls at once.
+// Keys finds credentials for an image. It may be used by many pulls at once.
 type Keys struct {
 	// Secrets reads from the API server; nothing is watched, for the daemon may read one namespace's secrets only.
 	Secrets client.Reader
@@ -45,9 +45,13 @@ type kept struct {
 	until time.Time
 }
 
-// For is what to try for a repository such as docker.io/library/nginx, in order. A secret that is missing or may not be
+// For is what to try for an image such as nginx or quay.io/team/app, in order. A secret that is missing or may not be
 // read is skipped; one that holds no docker config is an error. // IM-8, IM-9
-func (k *Keys) For(ctx context.Context, repository string, references []kruisev1alpha1.ReferenceObject) ([]cri.Auth, error) {
+func (k *Keys) For(ctx context.Context, image string, references []kruisev1alpha1.ReferenceObject) ([]cri.Auth, error) {
+	repository, err := repositoryOf(image)
+	if err != nil {
+		return nil, err
+	}
 	var found []cri.Auth
 	var failures []error
 	for _, ref := range references {
