@@ -21,8 +21,8 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/noded/credentials"
 	"github.com/flotilla-project/flotilla/agent/noded/cri"
-	"github.com/flotilla-project/flotilla/agent/noded/restart"
 	"github.com/flotilla-project/flotilla/agent/noded/imagepull"
+	"github.com/flotilla-project/flotilla/agent/noded/restart"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
 	"github.com/flotilla-project/flotilla/pkg/manager"
 )
