@@ -199,7 +199,14 @@ var plans = map[string]struct {
 	"a marked pod is deleted":                                         {set(2), []Pod{up(0, "b", marked), up(1, "b")}, "delete 0"},
 	"a marked pod is deleted whatever the partition":                  {set(2, partition(2)), []Pod{up(0, "a", marked), up(1, "a")}, "delete 0"},
 	"a marked pod over the limit is skipped, one that is down is not": {set(3, parallel), []Pod{up(0, "b", unready, marked), up(1, "b"), up(2, "b", marked)}, "delete 0"}, // WL-2.16.5
-	"a blocked target ends the loop":                                  {set(3, parallel), []Pod{up(0, "a", unready), up(1, "b"), up(2, "a")}, ""},                         // WL-2.16.5
+	"ordered, one that cannot run is made anew":                       {set(3), []Pod{up(0, "a"), up(1, "a"), up(2, "x", blocked)}, "delete 2"},
+	"ordered, the highest of them first":                              {set(3), []Pod{up(0, "x", blocked), up(1, "x", blocked), up(2, "b")}, "delete 1"},
+	"ordered, one that cannot run but is wanted stays":                {set(3), []Pod{up(0, "a"), up(1, "a"), up(2, "b", blocked)}, ""},
+	"ordered, one that is only slow is waited for":                    {set(3), []Pod{up(0, "a"), up(1, "a"), up(2, "x", starting)}, ""},
+	"ordered, one that cannot run but is kept stays":                  {set(3, partition(3)), []Pod{up(0, "a"), up(1, "a"), up(2, "x", blocked)}, ""},
+	"ordered and in place, one that cannot run is updated":            {set(2, inPlace), []Pod{up(0, "a"), up(1, "a", blocked)}, "update 1"},
+	"ordered and paused, one that cannot run stays":                   {set(2, paused), []Pod{up(0, "a"), up(1, "x", blocked)}, ""},
+	"a blocked target ends the loop":                                  {set(3, parallel), []Pod{up(0, "a", unready), up(1, "b"), up(2, "a")}, ""}, // WL-2.16.5
 	"an ordered set does not wait for a marked pod":                   {set(3), []Pod{up(0, "b"), up(1, "b", unready, marked), up(2, "b")}, "delete 1"},
 	"a paused one does":                                               {set(3, paused), []Pod{up(0, "b"), up(1, "b", unready, marked), up(2, "b")}, ""},
 	"marked pods use the update's budget":                             {set(3, parallel), []Pod{up(0, "b", marked), up(1, "a"), up(2, "a")}, "delete 0"},

@@ -119,7 +119,7 @@ func TestBrokenRevisionStopsAtTheBudget(t *testing.T) { // WL-2.10
 		w.luck = 0
 		w.untilStill()
 		w.allOn("b")
-	}, func(w *world) { w.spec.Ordered = false })
+	})
 }
 
 // The simulation is worth something only if it notices engines that break their promises.

@@ -44,7 +44,8 @@ func (s *seat) priority() []int64 {
 }
 
 // updateAny updates what the budget allows when the pass came this far, and else only who is down already and would keep an
-// ordered pass waiting for ever: a pod that somebody wants deleted, and one whose hook was asked and has let it go.
+// ordered pass waiting for ever: a pod that somebody wants deleted, one whose hook was asked and has let it go, and one that
+// its revision keeps from coming up while another one is asked for.
 func (v *view) updateAny(targets []*seat, whole bool) {
 	if whole {
 		v.update(targets)
@@ -61,7 +62,10 @@ func (v *view) updateAny(targets []*seat, whole bool) {
 	}
 	for _, s := range targets {
 		m := s.pod
-		if m != nil && m.State == podset.PreparingUpdate && !m.HookedUpdate && !m.fresh && !m.Terminating && m.Phase != podset.Finished {
+		if m == nil || m.fresh || m.Terminating || m.Phase == podset.Finished {
+			continue
+		}
+		if m.State == podset.PreparingUpdate && !m.HookedUpdate || m.Blocked != "" && !m.up {
 			v.updatePod(m)
 			return
 		}
