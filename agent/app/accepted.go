@@ -14,9 +14,9 @@ import (
 var acceptedFlags = map[string]string{
 	"allow-privileged": "true", "leader-election-resource-lock": "leases", "leader-election-lease-duration": "15s",
 	"leader-election-renew-deadline": "10s", "leader-election-retry-period": "2s", "enable-pprof": "true", "pprof-addr": ":8090",
-	"sync-period": "", "expectation-timeout": "5m", "disable-no-deepcopy": "false", "protection-log-path": "/log",
-	"nodeimage-creation-delay": "30s", "assign-bcj-pods-by-scheduler": "true", "ws-enabled-versioned-status": "deployment,replicaset",
-	"logtostderr": "true", "advancedcronjob-workers": "3", "broadcastjob-workers": "3", "imagepulljob-workers": "3",
+	"sync-period": "", "expectation-timeout": "5m", "disable-no-deepcopy": "false",
+	"nodeimage-creation-delay": "30s", "ws-enabled-versioned-status": "deployment,replicaset",
+	"logtostderr": "true", "imagepulljob-workers": "3",
 	"nodeimage-workers": "3", "persistentpodstate-workers": "3",
 	"podunavailablebudget-workers": "3", "resourcedistribution-workers": "3", "sidecarset-workers": "3", "sidecarterminator-workers": "3",
 	"uniteddeployment-workers": "3", "workloadspread-workers": "3",
@@ -43,7 +43,7 @@ var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
 	"PodUnavailableBudgetDeleteGate": beta(), "PodUnavailableBudgetUpdateGate": alpha(),
 	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(),
 	"PreDownloadImageForDaemonSetUpdate": alpha(), "ImagePullJobGate": alpha(),
-	"ResourceDistributionGate": alpha(), "DeletionProtectionForCRDCascadingGate": alpha(), "EnhancedLivenessProbe": alpha(),
+	"ResourceDistributionGate": alpha(), "EnhancedLivenessProbe": alpha(),
 	"ForceDeleteTimeoutExpectationGate": alpha(),
 	"EnablePodProbeMarkerOnServerless":  alpha(),
 }

@@ -34,7 +34,7 @@ const (
 func hanging() map[featuregate.Feature]featuregate.FeatureSpec {
 	return map[featuregate.Feature]featuregate.FeatureSpec{
 		KruiseDaemon: beta(), InPlaceUpdateEnvFromMetadata: beta(), InPlaceWorkloadVerticalScaling: alpha(),
-		CloneSetEventHandlerOptimization: alpha(),
+		CloneSetEventHandlerOptimization: alpha(), DeletionProtectionForCRDCascading: alpha(),
 	}
 }
 

@@ -2,7 +2,9 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -11,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/flotilla-project/flotilla/agent/webhooks"
+	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
 )
 
@@ -40,6 +43,8 @@ func webhookGates() map[featuregate.Feature]featuregate.FeatureSpec {
 type WebhookOptions struct {
 	// Server is where they are served.
 	Server webhook.Options
+	// ProtectionLogPath is the folder of protection.log (NP-9).
+	ProtectionLogPath string
 
 	port string // what the environment says
 }
@@ -47,7 +52,7 @@ type WebhookOptions struct {
 // newWebhookOptions takes its defaults from the environment that installations of OpenKruise set. // NP-11.3
 func newWebhookOptions() WebhookOptions {
 	namespace := cmp.Or(os.Getenv("POD_NAMESPACE"), "open-cluster-management-agent")
-	o := WebhookOptions{port: os.Getenv("WEBHOOK_PORT")}
+	o := WebhookOptions{ProtectionLogPath: defaultLogPath, port: os.Getenv("WEBHOOK_PORT")}
 	o.Server.Host = os.Getenv("WEBHOOK_HOST")
 	o.Server.Service = namespace + "/" + cmp.Or(os.Getenv("SERVICE_NAME"), "kruise-webhook-service")
 	if name := os.Getenv("SECRET_NAME"); name != "" {
@@ -62,7 +67,29 @@ func newWebhookOptions() WebhookOptions {
 	return o
 }
 
-func (o *WebhookOptions) bind(flags *pflag.FlagSet) { o.Server.Bind(flags) }
+func (o *WebhookOptions) bind(flags *pflag.FlagSet) {
+	o.Server.Bind(flags)
+	flags.StringVar(&o.ProtectionLogPath, "protection-log-path", o.ProtectionLogPath, "folder of protection.log, which holds refused deletions")
+}
+
+const defaultLogPath = "/log"
+
+// guard is nil without its gate. A journal that was asked for and cannot be opened ends the agent; one where nobody chose
+// its place, and nobody made that folder, is left out. // NP-9 (DP-2)
+func (o *Options) guard() (*protection.Guard, error) {
+	if !o.enabled(ResourcesDeletionProtection) {
+		return nil, nil
+	}
+	journal, err := protection.OpenJournal(o.Webhooks.ProtectionLogPath)
+	switch {
+	case err == nil:
+	case o.Webhooks.ProtectionLogPath == defaultLogPath && errors.Is(err, fs.ErrNotExist):
+		ctrl.Log.Info("refused deletions are not written down", "reason", err.Error())
+	default:
+		return nil, err
+	}
+	return &protection.Guard{Definitions: o.enabled(DeletionProtectionForCRDCascading), Journal: journal}, nil
+}
 
 func (o *WebhookOptions) validate() []error {
 	problems := o.Server.Validate()
@@ -77,6 +104,10 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 	if !o.Webhooks.Server.Enabled() {
 		return nil
 	}
+	guard, err := o.guard()
+	if err != nil {
+		return err
+	}
 	pods, server := o.gates.Enabled(PodWebhook), o.Webhooks.Server
 	server.Issued = o.gates.Enabled(EnableExternalCerts) && server.Secret != ""
 	return webhooks.Register(m, webhooks.Options{
@@ -84,7 +115,7 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		TemplateDefaults: !o.gates.Enabled(TemplateNoDefaults),
 		Pods:             pods,
 		AllPods:          o.enabled(KruisePodReadinessGate),
-		Protection:       o.gates.Enabled(ResourcesDeletionProtection),
+		Protection:       guard,
 		StatefulSets:     o.statefulSets(),
 		Daemon:           o.gates.Enabled(KruiseDaemon),
 	})

@@ -67,3 +67,17 @@ func TestGatesOfWebhooks(t *testing.T) {
 		}
 	}
 }
+
+// NP-9 (DP-2)
+func TestTheProtectionLogIsOpenedAtStart(t *testing.T) {
+	if guard, err := parse(t, "--protection-log-path=/nowhere/at/all").guard(); guard != nil || err != nil {
+		t.Errorf("without the gate: %v, %v", guard, err)
+	}
+	if _, err := parse(t, "--feature-gates=ResourcesDeletionProtection=true", "--protection-log-path=/nowhere/at/all").guard(); err == nil {
+		t.Error("a folder that is not there goes unnoticed")
+	}
+	guard, err := parse(t, "--feature-gates=ResourcesDeletionProtection=true,DeletionProtectionForCRDCascadingGate=true", "--protection-log-path="+t.TempDir()).guard()
+	if err != nil || guard.Journal == nil || !guard.Definitions {
+		t.Errorf("%+v, %v", guard, err)
+	}
+}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks"
+	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
 	"github.com/flotilla-project/flotilla/pkg/manager"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
 )
@@ -46,7 +47,7 @@ type hooked struct {
 
 func withWebhooks(w *world, change ...func(*webhooks.Options)) *hooked {
 	w.t.Helper()
-	h := &hooked{world: w, options: webhooks.Options{TemplateDefaults: true, Pods: true, Protection: true, StatefulSets: statefulset.Options{AutoDeletePVC: true}}}
+	h := &hooked{world: w, options: webhooks.Options{TemplateDefaults: true, Pods: true, Protection: &protection.Guard{}, StatefulSets: statefulset.Options{AutoDeletePVC: true}}}
 	h.options.Server = webhook.Options{
 		Host: "127.0.0.1", Port: freePort(w), Service: home + "/kruise-webhook-service", Secret: home + "/kruise-webhook-certs",
 	}

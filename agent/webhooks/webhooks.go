@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	controller "github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/cloneset"
@@ -33,8 +34,8 @@ type Options struct {
 	Pods bool
 	// AllPods wait for KruisePodReady: gate KruisePodReadinessGate.
 	AllPods bool
-	// Protection refuses to delete what carries the label for it: gate ResourcesDeletionProtection.
-	Protection bool
+	// Protection refuses to delete what carries the label for it; nil without gate ResourcesDeletionProtection.
+	Protection *protection.Guard
 	// Daemon has requests of those that need a node daemon judged: gate KruiseDaemon.
 	Daemon bool
 	// StatefulSets are the gates of their controller.
@@ -49,12 +50,19 @@ func (o Options) home() string {
 
 // Register serves the webhooks in m, in every replica.
 func Register(m ctrl.Manager, o Options) error {
+	if o.Protection != nil {
+		guard, err := o.Protection.Counted(metrics.Registry)
+		if err != nil {
+			return err
+		}
+		guard.API, o.Protection = m.GetAPIReader(), guard
+	}
 	judge, err := judgeOf(m, o.home())
 	if err != nil {
 		return err
 	}
 	sets := statefulset.Rules{
-		Gates: o.StatefulSets, Templates: o.TemplateDefaults, Protect: o.Protection, Judge: judge, API: m.GetAPIReader(),
+		Gates: o.StatefulSets, Templates: o.TemplateDefaults, Guard: o.Protection, Judge: judge, API: m.GetAPIReader(),
 	}
 	hooks := workloads(handlers{
 		cloneSetDefaults:    cloneset.Defaulter(o.TemplateDefaults),
@@ -70,8 +78,8 @@ func Register(m ctrl.Manager, o Options) error {
 	if o.Daemon {
 		hooks = append(hooks, recreateRequests(containerrecreaterequest.Handler(m.GetAPIReader())))
 	}
-	if o.Protection {
-		hooks = append(hooks, protected(protection.Validator(m.GetAPIReader()))...)
+	if o.Protection != nil {
+		hooks = append(hooks, protected(o.Protection.Validator())...)
 	}
 	server, err := webhook.New(m.GetConfig(), o.Server, webhook.Set{Hooks: hooks, Conversions: conversions()})
 	if err != nil {

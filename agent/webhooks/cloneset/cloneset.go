@@ -13,7 +13,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -50,11 +49,14 @@ func Default(old, cs *kruise.CloneSet, templates bool) {
 	}
 }
 
-// Validator is the handler that judges a CloneSet; protect is the gate ResourcesDeletionProtection.
-func Validator(api client.Reader, judge template.Judge, protect bool) http.Handler {
+// Validator is the handler that judges a CloneSet; guard is nil without gate ResourcesDeletionProtection.
+func Validator(api client.Reader, judge template.Judge, guard *protection.Guard) http.Handler {
 	return webhook.Validator(func(ctx context.Context, r webhook.Request[*kruise.CloneSet]) error {
 		if r.Operation == admissionv1.Delete {
-			return refuseDelete(r.Old, protect)
+			if r.Old == nil {
+				return nil
+			}
+			return guard.Workload(r.Request, r.Old, r.Old.Spec.Replicas)
 		}
 		problems := Validate(r.Old, r.New)
 		if r.Old == nil || !equality.Semantic.DeepEqual(r.Old.Spec.Template, r.New.Spec.Template) {
@@ -68,16 +70,6 @@ func Validator(api client.Reader, judge template.Judge, protect bool) http.Handl
 		problems = append(problems, ValidateMarked(r.New, marked)...)
 		return webhook.Invalid(kruise.SchemeGroupVersion.WithKind("CloneSet").GroupKind(), r.New.Name, problems)
 	})
-}
-
-func refuseDelete(cs *kruise.CloneSet, protect bool) error {
-	if cs == nil || !protect {
-		return nil
-	}
-	if why := protection.Refusal(cs, cs.Spec.Replicas); why != "" {
-		return apierrors.NewForbidden(kruise.SchemeGroupVersion.WithResource("clonesets").GroupResource(), cs.Name, fmt.Errorf("%s", why))
-	}
-	return nil
 }
 
 // Validate lists what is wrong with a CloneSet, as far as it and its predecessor tell. // WL-1.2

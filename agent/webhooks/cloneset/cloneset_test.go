@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
 	"github.com/flotilla-project/flotilla/pkg/webhook/webhooktest"
 )
 
@@ -173,7 +174,7 @@ func TestValidator(t *testing.T) { // WL-1.2, WL-7.2
 		"removal of a protected one": {operation: "DELETE", old: cloneSet(protected), code: http.StatusForbidden, says: "remove the label first"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			handler := Validator(fake.NewClientBuilder().Build(), &tc.judge, true)
+			handler := Validator(fake.NewClientBuilder().Build(), &tc.judge, &protection.Guard{})
 			got := webhooktest.Ask(t, handler, tc.operation, tc.old, tc.now)
 			if got.Result.Code != tc.code || !strings.Contains(got.Result.Message, tc.says) || tc.judge.asked != tc.asked {
 				t.Errorf("asked %d, answered %+v", tc.judge.asked, got.Result)

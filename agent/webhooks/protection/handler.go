@@ -7,7 +7,7 @@ import (
 
 	policy "github.com/openkruise/kruise-api/policy/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,53 +16,92 @@ import (
 )
 
 // Validator is the handler for objects of Kubernetes itself that are about to be deleted.
-func Validator(api client.Reader) http.Handler {
+func (g *Guard) Validator() http.Handler {
 	return webhook.Validator(func(ctx context.Context, r webhook.Request[*unstructured.Unstructured]) error {
 		if r.Old == nil || r.SubResource != "" {
 			return nil
 		}
-		var holds string
-		if r.Kind.Kind == "Namespace" && r.Old.GetLabels()[policy.DeletionProtectionKey] == policy.DeletionProtectionTypeCascading {
-			var err error
-			if holds, err = holdings(ctx, api, r.Old.GetName()); err != nil {
-				return err
-			}
+		why, err := g.refusalOf(ctx, r.Kind.Kind, r.Old)
+		if err != nil || why == "" {
+			return err
 		}
-		if why := RefusalOf(r.Kind.Kind, r.Old, holds); why != "" {
-			return apierrors.NewForbidden(schema.GroupResource{Group: r.Resource.Group, Resource: r.Resource.Resource}, r.Old.GetName(), fmt.Errorf("%s", why))
+		if r.Kind.Kind != "Service" && r.Kind.Kind != "Ingress" { // WL-7.2
+			g.note(r.Request, r.Old)
 		}
-		return nil
+		return forbidden(why)
 	})
 }
 
-// RefusalOf says why an object may not be deleted; empty if it may. Holds is what a namespace still has in use. // NP-9 (DP-1)
-func RefusalOf(kind string, o *unstructured.Unstructured, holds string) string {
+// refusalOf says why an object may not be deleted; empty if it may. // NP-9 (DP-1)
+func (g *Guard) refusalOf(ctx context.Context, kind string, o *unstructured.Unstructured) (why string, err error) {
 	replicas := int32(0)
 	if n, found, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); found && err == nil {
 		replicas = int32(min(n, 1<<30))
 	}
-	why := Refusal(o, &replicas)
+	why = Refusal(o, &replicas)
 	if why != "" || o.GetDeletionTimestamp() != nil || o.GetLabels()[policy.DeletionProtectionKey] != policy.DeletionProtectionTypeCascading {
-		return why
+		return why, nil
 	}
-	label := policy.DeletionProtectionKey + "=" + policy.DeletionProtectionTypeCascading
-	switch {
-	case kind == "Namespace" && holds != "":
-		return fmt.Sprintf("%s, and it is protected by label %s; remove them or the label first", holds, label)
-	case kind == "CustomResourceDefinition": // without the gate that looks at its objects
-		return fmt.Sprintf("it is protected by label %s; remove the label first", label)
+	var holds string
+	switch kind {
+	case "Namespace":
+		holds, err = g.holdings(ctx, o.GetName())
+	case "CustomResourceDefinition":
+		if !g.Definitions {
+			return fmt.Sprintf("feature-gate DeletionProtectionForCRDCascadingGate is not enabled, and nothing else can tell whether there are objects: "+
+				"remove label %s=%s first", policy.DeletionProtectionKey, policy.DeletionProtectionTypeCascading), nil
+		}
+		holds, err = g.objects(ctx, o)
 	}
-	return ""
+	if err != nil || holds == "" {
+		return "", err
+	}
+	return says(policy.DeletionProtectionTypeCascading, holds+"; remove them or the label first"), nil
+}
+
+// objects says how many of a definition there are, in any namespace. // NP-9 (DP-1)
+func (g *Guard) objects(ctx context.Context, definition *unstructured.Unstructured) (string, error) {
+	gvk := schema.GroupVersionKind{Version: storageVersion(definition)}
+	gvk.Group, _, _ = unstructured.NestedString(definition.Object, "spec", "group")
+	gvk.Kind, _, _ = unstructured.NestedString(definition.Object, "spec", "names", "kind")
+	var all metav1.PartialObjectMetadataList
+	all.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+	if err := g.API.List(ctx, &all); err != nil {
+		return "", fmt.Errorf("list objects of %s, which its label wants to be none: %w", definition.GetName(), err)
+	}
+	staying := 0
+	for i := range all.Items {
+		if all.Items[i].DeletionTimestamp == nil {
+			staying++
+		}
+	}
+	if staying == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("there are %d objects of it", staying), nil
+}
+
+// storageVersion is the version that objects are stored in; old definitions name but one.
+func storageVersion(definition *unstructured.Unstructured) string {
+	versions, _, _ := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	for _, v := range versions {
+		if fields, ok := v.(map[string]any); ok && fields["storage"] == true {
+			name, _ := fields["name"].(string)
+			return name
+		}
+	}
+	name, _, _ := unstructured.NestedString(definition.Object, "spec", "version")
+	return name
 }
 
 // holdings names what in a namespace is in use.
-func holdings(ctx context.Context, api client.Reader, namespace string) (string, error) {
+func (g *Guard) holdings(ctx context.Context, namespace string) (string, error) {
 	var pods corev1.PodList
-	if err := api.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
+	if err := g.API.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
 		return "", fmt.Errorf("list pods of %s: %w", namespace, err)
 	}
 	var claims corev1.PersistentVolumeClaimList
-	if err := api.List(ctx, &claims, client.InNamespace(namespace)); err != nil {
+	if err := g.API.List(ctx, &claims, client.InNamespace(namespace)); err != nil {
 		return "", fmt.Errorf("list claims of %s: %w", namespace, err)
 	}
 	return Held(pods.Items, claims.Items), nil

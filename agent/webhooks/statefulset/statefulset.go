@@ -13,9 +13,9 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	controller "github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/podset/defaults"
@@ -30,8 +30,8 @@ type Rules struct {
 	Gates controller.Options
 	// Templates get the defaults that Kubernetes has for them: off with gate TemplateNoDefaults.
 	Templates bool
-	// Protect is gate ResourcesDeletionProtection.
-	Protect bool
+	// Guard is nil without gate ResourcesDeletionProtection.
+	Guard *protection.Guard
 	// Judge of pod templates.
 	Judge template.Judge
 	// API has the storage classes.
@@ -87,21 +87,24 @@ func (r Rules) Default(old, set *beta.StatefulSet) {
 func (r Rules) Validator() http.Handler {
 	return webhook.ByVersion(map[string]http.Handler{
 		"v1beta1": webhook.Validator(func(ctx context.Context, q webhook.Request[*beta.StatefulSet]) error {
-			return r.judge(ctx, q.Operation, q.Old, q.New)
+			return r.judge(ctx, q.Request, q.Old, q.New)
 		}),
 		"v1alpha1": webhook.Validator(func(ctx context.Context, q webhook.Request[*alpha.StatefulSet]) error {
 			old, set, err := both(q.Old, q.New)
 			if err != nil {
 				return err
 			}
-			return r.judge(ctx, q.Operation, old, set)
+			return r.judge(ctx, q.Request, old, set)
 		}),
 	})
 }
 
-func (r Rules) judge(ctx context.Context, operation admissionv1.Operation, old, set *beta.StatefulSet) error {
-	if operation == admissionv1.Delete {
-		return r.refuseDelete(old)
+func (r Rules) judge(ctx context.Context, q admission.Request, old, set *beta.StatefulSet) error {
+	if q.Operation == admissionv1.Delete {
+		if old == nil {
+			return nil
+		}
+		return r.Guard.Workload(q, old, old.Spec.Replicas)
 	}
 	classes, err := r.classes(ctx, old, set)
 	if err != nil {
@@ -113,16 +116,6 @@ func (r Rules) judge(ctx context.Context, operation admissionv1.Operation, old, 
 		problems = template.Add(ctx, r.Judge, set.Namespace, pods, problems)
 	}
 	return webhook.Invalid(beta.SchemeGroupVersion.WithKind("StatefulSet").GroupKind(), set.Name, problems)
-}
-
-func (r Rules) refuseDelete(set *beta.StatefulSet) error {
-	if set == nil || !r.Protect {
-		return nil
-	}
-	if why := protection.Refusal(set, set.Spec.Replicas); why != "" {
-		return apierrors.NewForbidden(beta.SchemeGroupVersion.WithResource("statefulsets").GroupResource(), set.Name, fmt.Errorf("%s", why))
-	}
-	return nil
 }
 
 // classes are read only where claims are about to grow. // WL-2.3

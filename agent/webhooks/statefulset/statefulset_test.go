@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	controller "github.com/flotilla-project/flotilla/agent/controllers/statefulset"
+	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
 	"github.com/flotilla-project/flotilla/pkg/webhook/webhooktest"
 )
 
@@ -149,7 +150,7 @@ func TestValidator(t *testing.T) { // WL-2.3, WL-7.2
 		"an unknown label": {operation: "DELETE", old: set(func(s *beta.StatefulSet) { s.Labels = map[string]string{"policy.kruise.io/delete-protection": "No"} }), code: 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := Rules{Gates: gates, Protect: true, Judge: tc.judge, API: fake.NewClientBuilder().Build()}
+			rules := Rules{Gates: gates, Guard: &protection.Guard{}, Judge: tc.judge, API: fake.NewClientBuilder().Build()}
 			answered(t, webhooktest.Ask(t, rules.Validator(), tc.operation, tc.old, tc.now), tc.code, tc.says)
 			answered(t, webhooktest.Ask(t, Rules{Gates: gates, Judge: judge{}, API: rules.API}.Validator(), "DELETE", set(), nil), 200, "")
 		})
