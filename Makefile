@@ -23,8 +23,8 @@ build: ## the binaries, into dist/
 	go build -ldflags='-s -w' -o dist/ ./hub/cmd/... ./agent/cmd/... ./test/fleet/cmd/...
 
 .PHONY: images
-images: build ## OCI images of hub and agent, into dist/
-	go run ./deploy/images dist dev hub agent
+images: build ## OCI images of hub, agent and noded, into dist/
+	go run ./deploy/images dist dev hub agent noded
 
 .PHONY: generate fmt lint verify
 generate: ## deepcopy functions and CRDs

@@ -39,6 +39,8 @@ type Options struct {
 	Log io.Writer
 	// AgentArgs and HubArgs are added to the command lines.
 	AgentArgs, HubArgs []string
+	// NodedArgs are added to the command lines of the node daemons, which run beside real nodes.
+	NodedArgs []string
 	// Leave are clusters to leave alone.
 	Leave []string
 	// HubVia is the address under which a member reaches the hub; empty is the hub's own.
@@ -190,14 +192,14 @@ func (s *System) path(parts ...string) string {
 
 func (s *System) binary(name string) string { return s.path("bin", name) }
 
-// build compiles the three binaries into the fleet's folder, and has images of two of them.
+// build compiles the binaries into the fleet's folder, and has images of those that run in pods.
 func (s *System) build(ctx context.Context) error {
-	fmt.Fprintln(s.options.Log, "building hub, agent and kubectl-flotilla")
+	fmt.Fprintln(s.options.Log, "building hub, agent, noded and kubectl-flotilla")
 	if err := os.MkdirAll(s.path("bin"), 0o755); err != nil {
 		return err
 	}
 	c := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", s.path("bin")+"/",
-		"./hub/cmd/hub", "./hub/cmd/kubectl-flotilla", "./agent/cmd/agent")
+		"./hub/cmd/hub", "./hub/cmd/kubectl-flotilla", "./agent/cmd/agent", "./agent/cmd/noded")
 	c.Dir = s.options.Source
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
@@ -206,7 +208,7 @@ func (s *System) build(ctx context.Context) error {
 	if err := os.MkdirAll(s.Fleet.Programs(), 0o755); err != nil {
 		return err
 	}
-	for _, name := range []string{"hub", "agent"} {
+	for _, name := range []string{"hub", "agent", "noded"} {
 		image := filepath.Join(s.Fleet.Programs(), name)
 		if err := os.Remove(image); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -286,7 +288,10 @@ func (s *System) installAgent(ctx context.Context, member string, args ...string
 	}
 	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port, anyRemoval},
 		args, s.options.AgentArgs)
-	return s.Fleet.Beside(ctx, agentName(member), args, nil)
+	if err := s.Fleet.Beside(ctx, agentName(member), args, nil); err != nil {
+		return err
+	}
+	return s.installNodeds(ctx, member)
 }
 
 // manifests applies a kustomization of the checkout and waits until the kinds it brings are served.
@@ -304,28 +309,41 @@ func (s *System) manifests(ctx context.Context, cluster, folder string) error {
 	return err
 }
 
+// account is a service account, and what its token is for.
+type account struct {
+	namespace, name string
+	// bound is what the token names besides; nil is nothing.
+	bound *authenticationv1.BoundObjectReference
+	// file is the name of its kubeconfig, server the address in it.
+	file, server string
+}
+
 // serviceAccount writes a kubeconfig with a service account's token, so that processes outside have the rights of those inside.
 func (s *System) serviceAccount(ctx context.Context, cluster, namespace, name string) (string, error) {
+	host := s.Fleet.Cluster(cluster).RESTConfig().Host
+	return s.tokenOf(ctx, cluster, account{namespace: namespace, name: name, file: name, server: host})
+}
+
+func (s *System) tokenOf(ctx context.Context, cluster string, a account) (string, error) {
 	c := s.Fleet.Cluster(cluster)
 	client, err := c.Client()
 	if err != nil {
 		return "", err
 	}
-	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(7 * 24 * 3600))},
+	token, err := client.CoreV1().ServiceAccounts(a.namespace).CreateToken(ctx, a.name, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(7 * 24 * 3600)), BoundObjectRef: a.bound},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("make a token of service account %s/%s: %w", namespace, name, err)
+		return "", fmt.Errorf("make a token of service account %s/%s: %w", a.namespace, a.name, err)
 	}
-	cfg := c.RESTConfig()
-	path := s.path(cluster, name+".kubeconfig")
+	path := s.path(cluster, a.file+".kubeconfig")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
 	return path, clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{cluster: {Server: cfg.Host, CertificateAuthorityData: cfg.CAData}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: token.Status.Token}},
-		Contexts:       map[string]*clientcmdapi.Context{cluster: {Cluster: cluster, AuthInfo: name}},
+		Clusters:       map[string]*clientcmdapi.Cluster{cluster: {Server: a.server, CertificateAuthorityData: c.RESTConfig().CAData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{a.name: {Token: token.Status.Token}},
+		Contexts:       map[string]*clientcmdapi.Context{cluster: {Cluster: cluster, AuthInfo: a.name}},
 		CurrentContext: cluster,
 	}, path)
 }
