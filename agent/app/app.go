@@ -13,6 +13,8 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/flotilla-project/flotilla/agent/controllers/advancedcronjob"
+	"github.com/flotilla-project/flotilla/agent/controllers/broadcastjob"
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
 	"github.com/flotilla-project/flotilla/agent/controllers/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/controllers/daemonset"
@@ -49,6 +51,10 @@ var controllers = []struct {
 	{"statefulset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return statefulset.Register(m, o.statefulSets())
 	}},
+	{"broadcastjob", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		return broadcastjob.Register(m, broadcastjob.Options{BindPods: !o.AssignJobPodsByScheduler, Retry: o.Retry})
+	}},
+	{"advancedcronjob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return advancedcronjob.Register(m) }},
 	{"containerrecreaterequest", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		if !o.gates.Enabled(KruiseDaemon) {
 			return nil

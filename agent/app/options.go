@@ -59,6 +59,8 @@ type Options struct {
 	DaemonSetWorkers int
 	// AssignPodsByScheduler pins pods of DaemonSets for the scheduler; otherwise they are bound at creation (WL-3.6).
 	AssignPodsByScheduler bool
+	// AssignJobPodsByScheduler pins pods of BroadcastJobs for the scheduler; otherwise they are bound at creation (BJ-6).
+	AssignJobPodsByScheduler bool
 	// StatefulSetWorkers is the number of StatefulSets reconciled at a time (WL-0.8).
 	StatefulSetWorkers int
 	// KindWorkers is how many objects of other kinds are reconciled at a time.
@@ -90,16 +92,17 @@ func NewOptions() (*Options, error) {
 	hub := link.Defaults()
 	hub.ClusterName = os.Getenv("SPOKE_CLUSTER_NAME")
 	return &Options{
-		Controllers:           []string{"*"},
-		CloneSetWorkers:       3,
-		DaemonSetWorkers:      3,
-		StatefulSetWorkers:    3,
-		AssignPodsByScheduler: true,
-		Retry:                 manager.DefaultRetry(),
-		KindWorkers:           newKindWorkers(),
-		Link:                  hub,
-		Webhooks:              newWebhookOptions(),
-		gates:                 gates,
+		Controllers:              []string{"*"},
+		CloneSetWorkers:          3,
+		DaemonSetWorkers:         3,
+		StatefulSetWorkers:       3,
+		AssignPodsByScheduler:    true,
+		AssignJobPodsByScheduler: true,
+		Retry:                    manager.DefaultRetry(),
+		KindWorkers:              newKindWorkers(),
+		Link:                     hub,
+		Webhooks:                 newWebhookOptions(),
+		gates:                    gates,
 		Manager: manager.Options{
 			MetricsAddr: "0", HealthProbeAddr: "0", LeaderElectionNamespace: "flotilla-system", LeaderElectionID: "flotilla-agent",
 			QPS: 100, Burst: 200, CacheSyncTimeout: 2 * time.Minute,
@@ -117,6 +120,8 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 	flags.IntVar(&o.DaemonSetWorkers, "daemonset-workers", o.DaemonSetWorkers, "DaemonSets reconciled at a time; --workers=DaemonSet.apps.kruise.io=N wins")
 	flags.BoolVar(&o.AssignPodsByScheduler, "assign-pods-by-scheduler", o.AssignPodsByScheduler,
 		"let the scheduler put pods of DaemonSets on their nodes; otherwise they are bound at creation")
+	flags.BoolVar(&o.AssignJobPodsByScheduler, "assign-bcj-pods-by-scheduler", o.AssignJobPodsByScheduler,
+		"let the scheduler put pods of BroadcastJobs on their nodes; otherwise they are bound at creation")
 	flags.IntVar(&o.StatefulSetWorkers, "statefulset-workers", o.StatefulSetWorkers, "StatefulSets reconciled at a time; --workers=StatefulSet.apps.kruise.io=N wins")
 	o.KindWorkers.bind(flags)
 	o.gates.AddFlag(flags)

@@ -18,9 +18,11 @@ func probeGates() map[featuregate.Feature]featuregate.FeatureSpec {
 
 // workerFlags are the flags for how many objects of a kind are reconciled at a time. // NP-11.1
 var workerFlags = map[string]string{
-	"crr-workers":            "ContainerRecreateRequest.apps.kruise.io",
-	"nodepodprobe-workers":   "NodePodProbe.apps.kruise.io",
-	"podprobemarker-workers": "PodProbeMarker.apps.kruise.io",
+	"advancedcronjob-workers": "AdvancedCronJob.apps.kruise.io",
+	"broadcastjob-workers":    "BroadcastJob.apps.kruise.io",
+	"crr-workers":             "ContainerRecreateRequest.apps.kruise.io",
+	"nodepodprobe-workers":    "NodePodProbe.apps.kruise.io",
+	"podprobemarker-workers":  "PodProbeMarker.apps.kruise.io",
 }
 
 // KindWorkers is how many objects of a kind are reconciled at a time, by flag.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 
+	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -90,6 +92,20 @@ func RevisionsOf(ctx context.Context, r client.Reader, owner client.Object) ([]a
 // Children lists into the objects of its kind that name owner, which are shared with the cache: read only.
 func Children(ctx context.Context, r client.Reader, owner client.Object, into client.ObjectList) error {
 	return list(ctx, r, owner, into)
+}
+
+// JobsOf lists the Jobs that name owner. They are shared with the cache: read only.
+func JobsOf(ctx context.Context, r client.Reader, owner client.Object) ([]batchv1.Job, error) {
+	var jobs batchv1.JobList
+	err := list(ctx, r, owner, &jobs)
+	return jobs.Items, err
+}
+
+// BroadcastJobsOf lists the BroadcastJobs that name owner. They are shared with the cache: read only.
+func BroadcastJobsOf(ctx context.Context, r client.Reader, owner client.Object) ([]kruise.BroadcastJob, error) {
+	var jobs kruise.BroadcastJobList
+	err := list(ctx, r, owner, &jobs)
+	return jobs.Items, err
 }
 
 func list(ctx context.Context, r client.Reader, owner client.Object, into client.ObjectList) error {

@@ -25,6 +25,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	retry "github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=broadcastjobs,verbs=get;list;watch;delete
@@ -41,6 +42,8 @@ const source = "broadcastjob-controller"
 type Options struct {
 	// BindPods assigns pods to their nodes at creation, in place of the scheduler: flag --assign-bcj-pods-by-scheduler=false. // BJ-6
 	BindPods bool
+	// Retry is how soon a job whose round failed is tried again. // NP-11.1
+	Retry retry.Retry
 }
 
 // Register starts the controller with the manager, whose cache has to index pods with index.ByOwner and whose scheme has to
@@ -56,6 +59,7 @@ func Register(mgr manager.Manager, o Options) error {
 		For(&kruise.BroadcastJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, podset.Gather(owner)).
 		Watches(&corev1.Node{}, podset.Gather(onNodes{local})).
+		WithOptions(o.Retry.Controller()).
 		Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("register broadcastjob controller: %w", err)

@@ -16,6 +16,7 @@ import (
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	kruisebeta "github.com/openkruise/kruise-api/apps/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -59,7 +60,10 @@ func New(objects ...client.Object) (*Server, error) {
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&kruise.CloneSet{}, &kruise.DaemonSet{}, &kruisebeta.StatefulSet{}, &corev1.Pod{},
 			&kruise.BroadcastJob{}, &kruise.AdvancedCronJob{}, &kruise.EphemeralJob{})
-	for _, indexed := range []client.Object{&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}, &kruise.ImagePullJob{}} {
+	for _, indexed := range []client.Object{
+		&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}, &kruise.ImagePullJob{},
+		&batchv1.Job{}, &kruise.BroadcastJob{},
+	} {
 		builder = builder.WithIndex(indexed, index.Key, index.Owners)
 	}
 	s := &Server{Plain: builder.Build()}
