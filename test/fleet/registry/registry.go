@@ -1,7 +1,8 @@
 // Package registry is the image registry of real test nodes: it serves every name and
 // tag anyone asks for, each as an image of its own digest made from one static
 // program. It owns nothing but memory. Names or tags that hold "bad", "invalid" or
-// "notexist" are never found, so that tests can ask for what cannot be pulled.
+// "notexist" are never found, so that tests can ask for what cannot be pulled; those under faults/ can be pulled with
+// difficulty (see fault).
 package registry
 
 import (
@@ -30,7 +31,7 @@ const (
 
 var (
 	manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)
-	blobPath     = regexp.MustCompile(`^/v2/.+/blobs/(sha256:[0-9a-f]{64})$`)
+	blobPath     = regexp.MustCompile(`^/v2/(.+)/blobs/(sha256:[0-9a-f]{64})$`)
 	unknown      = regexp.MustCompile(`bad|invalid|notexist`)
 )
 
@@ -41,10 +42,12 @@ var links = []string{"pause", "bin/sleep", "bin/hello", "bin/true", "bin/false"}
 type Registry struct {
 	layer    string // digest
 	programs string // folder
+	app      []byte
 
 	mu    sync.Mutex
 	blobs map[string]blob
 	pulls map[string]int
+	cuts  map[string]int
 }
 
 type blob struct {
@@ -55,8 +58,8 @@ type blob struct {
 // New makes a registry whose images hold app as /app. An image called like a file in the folder programs holds and runs
 // that static program instead; an empty folder name means that there are none.
 func New(app []byte, programs string) (*Registry, error) {
-	r := &Registry{programs: programs, blobs: map[string]blob{}, pulls: map[string]int{}}
-	layer, err := makeLayer("app", app)
+	r := &Registry{programs: programs, app: app, blobs: map[string]blob{}, pulls: map[string]int{}, cuts: map[string]int{}}
+	layer, err := makeLayer("app", app, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make the image layer: %w", err)
 	}
@@ -66,7 +69,7 @@ func New(app []byte, programs string) (*Registry, error) {
 
 // makeLayer is a root folder with the program and the folders that volumes and
 // runtimes mount on.
-func makeLayer(name string, program []byte) ([]byte, error) {
+func makeLayer(name string, program, ballast []byte) ([]byte, error) {
 	var b bytes.Buffer
 	t := tar.NewWriter(&b)
 	for _, dir := range []string{"bin", "data", "dev", "etc", "proc", "root", "sys", "tmp", "var", "var/run"} {
@@ -79,6 +82,14 @@ func makeLayer(name string, program []byte) ([]byte, error) {
 	}
 	if _, err := t.Write(program); err != nil {
 		return nil, err
+	}
+	if len(ballast) > 0 {
+		if err := t.WriteHeader(&tar.Header{Name: "ballast", Typeflag: tar.TypeReg, Size: int64(len(ballast)), Mode: 0o644}); err != nil {
+			return nil, err
+		}
+		if _, err := t.Write(ballast); err != nil {
+			return nil, err
+		}
 	}
 	for _, link := range links {
 		if err := t.WriteHeader(&tar.Header{Name: link, Typeflag: tar.TypeSymlink, Linkname: "/" + name, Mode: 0o777}); err != nil {
@@ -118,11 +129,18 @@ func (r *Registry) image(name string) (digest string, err error) {
 	}
 	base, _, _ := strings.Cut(path.Base(name), ":")
 	if program, err := os.ReadFile(filepath.Join(r.programs, base)); r.programs != "" && err == nil {
-		own, err := makeLayer(base, program)
+		own, err := makeLayer(base, program, nil)
 		if err != nil {
 			return "", fmt.Errorf("make the image layer of %s: %w", base, err)
 		}
 		content, entrypoint = r.put(layerType, own), "/"+base
+	}
+	if faultOf(name) != "" {
+		own, err := makeLayer("app", r.app, ballast(name))
+		if err != nil {
+			return "", fmt.Errorf("make the image layer of %s: %w", name, err)
+		}
+		content = r.put(layerType, own)
 	}
 	layer, _ := r.get(content)
 	config, err := json.Marshal(map[string]any{
@@ -155,7 +173,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if m := blobPath.FindStringSubmatch(req.URL.Path); m != nil {
-		r.serveBlob(w, req, m[1])
+		r.serveLayer(w, req, m[1], m[2])
 		return
 	}
 	switch req.URL.Path {
@@ -168,6 +186,9 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, repository, reference string) {
+	if refuse(w, req, faultOf(repository)) {
+		return
+	}
 	if strings.HasPrefix(reference, "sha256:") {
 		r.serveBlob(w, req, reference)
 		return
@@ -191,6 +212,19 @@ func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, repos
 	r.mu.Lock()
 	r.pulls[name]++
 	r.mu.Unlock()
+	r.serveBlob(w, req, digest)
+}
+
+// serveLayer serves what a manifest speaks of, which is where faults lie.
+func (r *Registry) serveLayer(w http.ResponseWriter, req *http.Request, repository, digest string) {
+	f := faultOf(repository)
+	if refuse(w, req, f) {
+		return
+	}
+	if b, ok := r.get(digest); ok && f != "" && b.mediaType == layerType && req.Method == http.MethodGet {
+		r.serveFaulty(w, req, digest, b, f)
+		return
+	}
 	r.serveBlob(w, req, digest)
 }
 
