@@ -88,9 +88,12 @@ func on(node string) podOption             { return func(p *Pod) { p.Node = node
 func blocked(why string) podOption         { return func(p *Pod) { p.Blocked = why } }
 func readyFor(d time.Duration) podOption   { return func(p *Pod) { p.ReadySince = noon.Add(-d) } }
 func createdAgo(d time.Duration) podOption { return func(p *Pod) { p.Created = noon.Add(-d) } }
-func terminating(p *Pod)                   { p.Terminating = true }
-func finished(p *Pod)                      { p.Phase = Finished }
-func hookedDelete(p *Pod)                  { p.HookedDelete = true }
-func hookedUpdate(p *Pod)                  { p.HookedUpdate = true }
+func changing(why string) podOption {
+	return func(p *Pod) { p.InPlace = InPlace{Why: why} }
+}
+func terminating(p *Pod)  { p.Terminating = true }
+func finished(p *Pod)     { p.Phase = Finished }
+func hookedDelete(p *Pod) { p.HookedDelete = true }
+func hookedUpdate(p *Pod) { p.HookedUpdate = true }
 
 func join(lists ...[]Pod) []Pod { return slices.Concat(lists...) }

@@ -172,7 +172,7 @@ var dueSteps = map[inplace.Step]Step{
 
 func inPlaceOf(pod *corev1.Pod) InPlace {
 	p := inplace.Next(pod)
-	return InPlace{Done: p.Done, Grace: p.Grace, Due: dueSteps[p.Due], NotBefore: p.NotBefore}
+	return InPlace{Done: p.Done, Grace: p.Grace, Due: dueSteps[p.Due], NotBefore: p.NotBefore, Why: p.Why}
 }
 
 // restartsOf are the highest restart counts: of regular containers, and of init

@@ -47,7 +47,7 @@ func Summarize(spec Spec, pods []Pod, plan Plan, now time.Time) Summary {
 	switch {
 	case t.none() && plan.Empty() && s.settled(&spec):
 		s.Progress = Settled
-	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notReady && t.soaking+t.asking == 0):
+	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notReady+t.changing && t.soaking+t.asking == 0):
 		s.Progress = Stuck
 	default:
 		s.Progress = Moving
@@ -93,14 +93,15 @@ func (s *Summary) settled(spec *Spec) bool {
 // trouble counts what keeps a set from being settled.
 type trouble struct {
 	notReady int // not serving
-	blocked  int // of them, cannot become ready
+	changing int // serving, while an update in place goes on
+	blocked  int // of these two, cannot become ready or be changed
 	soaking  int // ready, but not yet for minReadySeconds
 	hooked   int // in the middle of their lifecycle
 	asking   int // their hook waits for its user
 	marked   int // to be deleted
 }
 
-func (t trouble) none() bool { return t.notReady+t.soaking+t.hooked+t.marked == 0 }
+func (t trouble) none() bool { return t.notReady+t.changing+t.soaking+t.hooked+t.marked == 0 }
 
 func (v *view) trouble() trouble {
 	var t trouble
@@ -111,9 +112,10 @@ func (v *view) trouble() trouble {
 			t.hooked++
 		case !m.readyForUpdate(0, v.now):
 			t.notReady++
-			if m.Blocked != "" {
-				t.blocked++
-			}
+			t.blocked += int(one(m.Blocked != ""))
+		case m.State == Updating && !m.InPlace.Done:
+			t.changing++
+			t.blocked += int(one(m.Blocked != ""))
 		case m.live && !m.up:
 			t.soaking++
 		case !m.up:
@@ -142,7 +144,8 @@ func (v *view) message(s *Summary, plan *Plan, t trouble) string {
 	}
 	say(t.marked, "to be deleted")
 	say(t.notReady, "not ready")
-	if t.notReady == 0 {
+	say(t.changing, "changing while they serve")
+	if t.notReady+t.changing == 0 {
 		say(t.hooked, "in their lifecycle")
 		if t.hooked == 0 {
 			say(t.soaking, "ready for less than %s", v.spec.MinReady)
@@ -183,6 +186,8 @@ func (c Culprit) String() string {
 		text += ": " + c.Blocked
 	case c.Hook != "":
 		text += ": hook " + c.Hook
+	case c.Changing != "":
+		text += ": " + c.Changing
 	}
 	return text
 }
@@ -206,7 +211,7 @@ func (v *view) culprits() []Culprit {
 			kind++
 		}
 		if len(by[kind]) < maxCulprits {
-			by[kind] = append(by[kind], Culprit{Pod: m.Name, Node: m.Node, Blocked: m.Blocked, Hook: v.hook(m)})
+			by[kind] = append(by[kind], m.Culprit(v.spec.Lifecycle))
 		}
 	}
 	var all []Culprit
@@ -214,6 +219,15 @@ func (v *view) culprits() []Culprit {
 		all = append(all, some...)
 	}
 	return all[:min(len(all), maxCulprits)]
+}
+
+// Culprit is the pod as others wait for it.
+func (p *Pod) Culprit(l *Lifecycle) Culprit {
+	c := Culprit{Pod: p.Name, Node: p.Node, Blocked: p.Blocked, Hook: p.HeldBy(l)}
+	if !p.InPlace.Done {
+		c.Changing = p.InPlace.Why
+	}
+	return c
 }
 
 // hook names the hook whose user a pod waits for.

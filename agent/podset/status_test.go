@@ -149,6 +149,26 @@ func TestMessage(t *testing.T) {
 			steady(2, minReady(30*time.Second)), []Pod{down("1", "b", blocked(pull)), up("2", "b", readyFor(time.Second))},
 			Moving, "0 of 2 available; 1 not ready, waiting for 1 on node-1: ImagePullBackOff",
 		},
+		"a pod that changes says why it has not": {
+			toRevision("b", 2, inPlace), []Pod{up("1", "a"), down("2", "b", in(Updating), changing("container main still runs its old image"))},
+			Moving, "1 of 2 updated; 1 not ready, waiting for 2 on node-2: container main still runs its old image",
+		},
+		"a pod that is blocked says that before": {
+			toRevision("b", 2, inPlace), []Pod{up("1", "a"), down("2", "b", in(Updating), blocked(pull), changing("container main still runs its old image"))},
+			Stuck, "1 of 2 updated; 1 not ready, waiting for 2 on node-2: ImagePullBackOff",
+		},
+		"a pod that serves while it changes": {
+			toRevision("b", 2, inPlace), []Pod{up("1", "a"), up("2", "b", in(Updating), changing("container main still runs with cpu limit 1"))},
+			Moving, "1 of 2 updated; 1 changing while they serve, waiting for 2 on node-2: container main still runs with cpu limit 1",
+		},
+		"the node has no room for a pod that changes": {
+			toRevision("b", 2, inPlace), []Pod{up("1", "a"), up("2", "b", in(Updating), changing("container main still runs with cpu limit 1"), blocked("ResizeInfeasible"))},
+			Stuck, "1 of 2 updated; 1 changing while they serve, waiting for 2 on node-2: ResizeInfeasible",
+		},
+		"one has no room, and one starts": {
+			toRevision("b", 3, inPlace, maxUnavailable(2)), []Pod{up("1", "a"), up("2", "b", in(Updating), changing("cpu"), blocked("ResizeInfeasible")), down("3", "b")},
+			Moving, "2 of 3 updated; 1 not ready; 1 changing while they serve, waiting for 2 on node-2: ResizeInfeasible",
+		},
 		"a user has not let a pod go": {
 			steady(1, hooks), append(ups(1, "b"), up("x", "b", in(PreparingDelete), hookedDelete)),
 			Moving, "1 of 1 available; 1 too many; 1 to be deleted; 1 in their lifecycle, waiting for x on node-x: hook preDelete",

@@ -123,6 +123,8 @@ type InPlace struct {
 	// (zero: now).
 	Due       Step
 	NotBefore time.Time
+	// Why it is not done, for people.
+	Why string
 }
 
 // Pod is what the engine knows of one pod. It holds no API type: a test spends
@@ -258,4 +260,5 @@ type Culprit struct {
 	Pod, Node string
 	Blocked   string // Pod.Blocked
 	Hook      string // the hook whose user it waits for: preNormal, inPlaceUpdate, preDelete
+	Changing  string // why its update in place is not done
 }

@@ -25,6 +25,7 @@ const logged = 10
 func (s *steps) Act(ctx context.Context, ds *kruise.DaemonSet, p *plan) error {
 	switch {
 	case p.idle:
+		s.waiting.news(ds, p) // and is forgotten
 		return nil
 	case p.wrong != "":
 		event.Emit(s.events, ds, event.Warning(p.reason, "%s", p.wrong))
@@ -37,6 +38,7 @@ func (s *steps) Act(ctx context.Context, ds *kruise.DaemonSet, p *plan) error {
 		return err
 	}
 	s.images.Act(ctx, ds, p.images)
+	event.Emit(s.events, ds, s.waiting.news(ds, p)...)
 	if err := s.actOnPods(ctx, ds, p); err != nil {
 		return err
 	}

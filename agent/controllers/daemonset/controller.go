@@ -124,6 +124,7 @@ type steps struct {
 	events  record.EventRecorder
 	clock   clock.PassiveClock
 	failing *backoff
+	waiting *waiting
 	options Options
 	images  *predownload.Hands // nil when the gate is off
 }
@@ -131,7 +132,7 @@ type steps struct {
 func newSteps(local client.Client, live client.Reader, events record.EventRecorder, c clock.PassiveClock, o Options) *steps {
 	s := &steps{
 		local: local, live: live, hands: podset.Hands{Local: local, Live: live, Clock: c}, events: events, clock: c,
-		failing: newBackoff(time.Second, 15*time.Minute), options: o,
+		failing: newBackoff(time.Second, 15*time.Minute), waiting: newWaiting(), options: o,
 	}
 	if o.PreDownload {
 		s.images = &predownload.Hands{Local: local, Events: events}

@@ -29,7 +29,7 @@ func Summarize(spec Spec, pods []Pod, plan Plan, now time.Time) Summary {
 	switch {
 	case t.none() && plan.Empty() && v.rolledOut():
 		s.Progress = podset.Settled
-	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notUp):
+	case plan.Empty() && (len(plan.Refused) > 0 || t.blocked > 0 && t.blocked == t.notUp+t.changing):
 		s.Progress = podset.Stuck
 	default:
 		s.Progress = podset.Moving
@@ -79,11 +79,12 @@ func one(b bool) int32 {
 type trouble struct {
 	missing, condemned, marked int
 	notUp                      int // there, and not available
-	blocked                    int // of them, cannot become ready by themselves
+	changing                   int // available, while an update in place goes on
+	blocked                    int // of these two, cannot become ready or be changed by themselves
 	growing                    int // their claims are being resized
 }
 
-func (t trouble) none() bool { return t.missing+t.condemned+t.marked+t.notUp+t.growing == 0 }
+func (t trouble) none() bool { return t.missing+t.condemned+t.marked+t.notUp+t.changing+t.growing == 0 }
 
 func (v *view) trouble() trouble {
 	t := trouble{condemned: len(v.condemned)}
@@ -93,9 +94,10 @@ func (v *view) trouble() trouble {
 			t.missing++
 		case !s.pod.up || !s.pod.healthy:
 			t.notUp++
-			if s.pod.Blocked != "" {
-				t.blocked++
-			}
+			t.blocked += int(one(s.pod.Blocked != ""))
+		case !s.pod.InPlace.Done:
+			t.changing++
+			t.blocked += int(one(s.pod.Blocked != ""))
 		}
 		if s.pod != nil && v.spec.Resize && s.pod.Claims.Growing {
 			t.growing++
@@ -123,6 +125,7 @@ func (v *view) message(s *Summary, plan *Plan, t trouble) string {
 	say(t.condemned, "to be removed")
 	say(t.marked, "marked for deletion")
 	say(t.notUp, "not available")
+	say(t.changing, "changing while they serve")
 	say(t.growing, "with claims that are being resized")
 	switch who := v.culprits(); {
 	case plan.Held != "":
@@ -160,7 +163,7 @@ const maxCulprits = 10
 func (v *view) culprits() []podset.Culprit {
 	var all []podset.Culprit
 	for i := range v.members {
-		if m := &v.members[i]; !m.up || !m.healthy {
+		if m := &v.members[i]; !m.up || !m.healthy || !m.InPlace.Done {
 			all = append(all, m.culprit(v.spec))
 		}
 	}
@@ -169,5 +172,5 @@ func (v *view) culprits() []podset.Culprit {
 }
 
 func (m *member) culprit(spec *Spec) podset.Culprit {
-	return podset.Culprit{Pod: m.Name, Node: m.Node, Blocked: m.Blocked, Hook: m.HeldBy(spec.Lifecycle)}
+	return m.Culprit(spec.Lifecycle)
 }

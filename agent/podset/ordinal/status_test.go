@@ -10,6 +10,10 @@ import (
 	"github.com/flotilla-project/flotilla/agent/podset"
 )
 
+func changingLive(p *Pod) {
+	p.InPlace = podset.InPlace{Why: "container main still runs with cpu limit 1"}
+}
+
 func blocked(p *Pod) { starting(p); p.Blocked = "ImagePullBackOff" }
 
 var summaries = map[string]struct {
@@ -32,6 +36,21 @@ var summaries = map[string]struct {
 		set(3), []Pod{up(0, "a"), up(1, "a"), up(2, "b", blocked)},
 		Summary{Replicas: 3, Ready: 2, Available: 2, Current: 2, Updated: 1, CurrentRevision: "a", Progress: podset.Stuck},
 		"waiting for web-2 on node-1: ImagePullBackOff",
+	},
+	"a pod that serves while it changes is not settled": {
+		set(2, settledOn("b")), []Pod{up(0, "b"), up(1, "b", changingLive)},
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 2, CurrentRevision: "b", Progress: podset.Moving},
+		"1 changing while they serve; waiting for web-1 on node-1: container main still runs with cpu limit 1",
+	},
+	"the node has no room for a pod that changes": {
+		set(2, settledOn("b")), []Pod{up(0, "b"), up(1, "b", changingLive, func(p *Pod) { p.Blocked = "ResizeInfeasible" })},
+		Summary{Replicas: 2, Ready: 2, Available: 2, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 2, CurrentRevision: "b", Progress: podset.Stuck},
+		"waiting for web-1 on node-1: ResizeInfeasible",
+	},
+	"a pod in its grace period says so": {
+		set(2), []Pod{up(0, "a"), up(1, "b", unready, func(p *Pod) { p.InPlace = podset.InPlace{Grace: true, Why: "in its grace period"} })},
+		Summary{Replicas: 2, Ready: 1, Available: 1, Current: 1, Updated: 1, CurrentRevision: "a", Progress: podset.Moving},
+		"web-1 on node-1: in its grace period",
 	},
 	"a pod in its lifecycle is ready and not available": {
 		set(2, settledOn("b"), hooks(preUpdate)), []Pod{up(0, "b"), up(1, "b", in(podset.Updated))},

@@ -20,6 +20,7 @@ func Decide(spec Spec, pods []Pod, now time.Time) Plan {
 		d.roll()
 	}
 	d.refresh()
+	d.explain()
 	return d.plan
 }
 

@@ -49,6 +49,8 @@ type Plan struct {
 	// Ended says that every node had the pods it should have, so that the
 	// update was looked at too. // WL-3.3
 	Ended bool
+	// Message says what the set waits for; empty when it waits for nothing. Waiting.Culprits are the pods.
+	Message string
 	// Counts are what was seen, before anything is done.
 	Counts Counts
 	// Failed are the pods among the deleted that had failed. // WL-3.5
