@@ -18,6 +18,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
 	"github.com/flotilla-project/flotilla/agent/controllers/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/controllers/daemonset"
+	"github.com/flotilla-project/flotilla/agent/controllers/ephemeraljob"
 	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
@@ -55,6 +56,7 @@ var controllers = []struct {
 		return broadcastjob.Register(m, broadcastjob.Options{BindPods: !o.AssignJobPodsByScheduler, Retry: o.Retry})
 	}},
 	{"advancedcronjob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return advancedcronjob.Register(m) }},
+	{"ephemeraljob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return ephemeraljob.Register(m) }},
 	{"containerrecreaterequest", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		if !o.gates.Enabled(KruiseDaemon) {
 			return nil

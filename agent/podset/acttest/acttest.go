@@ -59,7 +59,8 @@ func New(objects ...client.Object) (*Server, error) {
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&kruise.CloneSet{}, &kruise.DaemonSet{}, &kruisebeta.StatefulSet{}, &corev1.Pod{},
-			&kruise.BroadcastJob{}, &kruise.AdvancedCronJob{}, &kruise.EphemeralJob{})
+			&kruise.BroadcastJob{}, &kruise.AdvancedCronJob{}, &kruise.EphemeralJob{},
+			&kruise.NodeImage{}, &kruise.ImagePullJob{}, &kruise.ImageListPullJob{})
 	for _, indexed := range []client.Object{
 		&corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{}, &kruise.ImagePullJob{},
 		&batchv1.Job{}, &kruise.BroadcastJob{},
@@ -181,7 +182,7 @@ func (s *Server) patchStatus(ctx context.Context, c client.Client, sub string, o
 	if err := s.note("patch", obj, sub); err != nil {
 		return err
 	}
-	if _, isPod := obj.(*corev1.Pod); !isPod {
+	if _, isPod := obj.(*corev1.Pod); !isPod || sub != "status" {
 		return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
 	}
 	tree, err := s.checked(ctx, obj, patch)
