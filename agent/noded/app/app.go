@@ -22,6 +22,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/noded/credentials"
 	"github.com/flotilla-project/flotilla/agent/noded/cri"
 	"github.com/flotilla-project/flotilla/agent/noded/imagepull"
+	"github.com/flotilla-project/flotilla/agent/noded/meta"
 	"github.com/flotilla-project/flotilla/agent/noded/probe"
 	"github.com/flotilla-project/flotilla/agent/noded/restart"
 	"github.com/flotilla-project/flotilla/pkg/cmd"
@@ -52,13 +53,16 @@ type part struct {
 
 // parts is everything the daemon does. // ND-2
 var parts = []part{
+	{"imagepuller", "", "nodeImageInformerSynced", &kruisev1alpha1.NodeImage{}, registerImages},
 	{"crr", "", "crrInformerSynced", &kruisev1alpha1.ContainerRecreateRequest{}, func(m ctrl.Manager, d *daemon) error {
 		return restart.Register(m, restart.Options{Runtimes: d.runtimes, Events: d.events("kruise-daemon-crr")})
 	}},
 	{"podprobe", PodProbes, "nodePodProbeInformerSynced", &kruisev1alpha1.NodePodProbe{}, func(m ctrl.Manager, d *daemon) error {
 		return probe.Register(m, probe.Options{Node: d.options.NodeName, Runtime: d.runtimes.First(), Events: d.events("kruise-daemon-podprobe")})
 	}},
-	{"imagepuller", "", "nodeImageInformerSynced", &kruisev1alpha1.NodeImage{}, registerImages},
+	{"containermeta", WatchingPods, "", nil, func(m ctrl.Manager, d *daemon) error {
+		return meta.Register(m, meta.Options{Runtimes: d.runtimes, Killer: restart.NewKiller(d.events(meta.Component)), Envs: d.options.gates.on(EnvFromMetadata)})
+	}},
 }
 
 func names() (all []string) {
