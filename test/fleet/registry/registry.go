@@ -36,7 +36,7 @@ var (
 )
 
 // links are the names under which images find the program.
-var links = []string{"pause", "bin/sleep", "bin/hello", "bin/true", "bin/false"}
+var links = []string{"pause", "bin/sleep", "bin/hello", "bin/env", "bin/true", "bin/false"}
 
 // Registry answers the pull half of the distribution API.
 type Registry struct {

@@ -8,8 +8,9 @@
 //	app version       prints the image's name
 //	app exit CODE     ends with a code
 //	app write FILE X  writes X to a file; app read FILE prints it
+//	app env           prints the environment, a variable to a line
 //
-// Called by another name - pause, sleep, hello, true, false - it does that.
+// Called by another name - pause, sleep, hello, env, true, false - it does that.
 package main
 
 import (
@@ -62,12 +63,15 @@ func run(args []string, env func(string) string, out io.Writer, stop <-chan os.S
 		return exit(rest)
 	case "write", "read":
 		return file(mode, rest, out)
+	case "env":
+		fmt.Fprintln(out, strings.Join(os.Environ(), "\n"))
+		return 0, nil
 	case "true":
 		return 0, nil
 	case "false":
 		return 1, nil
 	}
-	return 2, fmt.Errorf("mode %q is unknown: use serve, sleep, hello, version, exit, write or read", mode)
+	return 2, fmt.Errorf("mode %q is unknown: use serve, sleep, hello, version, exit, env, write or read", mode)
 }
 
 // imageEnv is set by the registry that makes the images.

@@ -56,6 +56,14 @@ func TestModes(t *testing.T) {
 	}
 }
 
+func TestEnvPrintsItAll(t *testing.T) {
+	t.Setenv("TEAM", "a b")
+	var out bytes.Buffer
+	if code, err := run([]string{"/bin/env"}, env, &out, nil); code != 0 || err != nil || !strings.Contains("\n"+out.String(), "\nTEAM=a b\n") {
+		t.Errorf("%d, %v: %s", code, err, out.String())
+	}
+}
+
 func TestWhatWaitsLeavesOnATermAtOnce(t *testing.T) {
 	for _, args := range []string{"/pause", "/app sleep", "/app sleep 1h", "/bin/sleep infinity"} {
 		stop := make(chan os.Signal, 1)
