@@ -72,6 +72,7 @@ func Register(m ctrl.Manager, o Options) error {
 		daemonSetDefaults:   daemonset.Defaulter(),
 		daemonSets:          daemonset.Validator(judge),
 	})
+	hooks = append(hooks, jobs(judge, o.TemplateDefaults)...)
 	if o.Pods {
 		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
 	}
