@@ -131,7 +131,7 @@ func TestDecide(t *testing.T) {
 			tasks: task("1", 3, pulling),
 			want:  outline{Stop: []string{"nginx:1"}, Status: "1 Failed", Write: true},
 		},
-		"writes wait while there were too many": { // IM-14
+		"writes wait while there were too many": { // IM-2, IM-14
 			node:     nodeImage(tag("1", 3)),
 			throttle: true,
 			want:     outline{Start: []string{"nginx:1"}, Status: "1 Pulling", Wait: 2 * time.Second},

@@ -75,7 +75,7 @@ func refuse(err error, times int) func(context.Context, cri.Pull) error {
 	}
 }
 
-func TestPulls(t *testing.T) {
+func TestPulls(t *testing.T) { // IM-10: progress is 0 or 100
 	words := errors.New("failed to resolve reference: 401 Unauthorized")
 	docker := cri.Image{ID: "sha256:abc", Tags: []string{"docker.io/library/nginx:1"}}
 	for name, tc := range map[string]struct {

@@ -1,0 +1,260 @@
+package stories
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/agent/noded/cri"
+	"github.com/flotilla-project/flotilla/test/fleet"
+)
+
+// node is a real node of east with its daemon.
+type node struct {
+	*world
+	name    string
+	runtime cri.Runtime
+}
+
+func (w *world) node(number int) *node {
+	w.Helper()
+	n := &node{world: w, name: w.eastern().Nodes()[number].Name}
+	socket, err := w.eastern().RuntimeSocket(n.name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if n.runtime, err = cri.Connect(w.Context(), "unix://"+socket); err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+func (w *world) eastern() *fleet.Running { return w.Fleet.Cluster(east) }
+
+// change changes the node's NodeImage, and makes it first if need be.
+func (n *node) change(change func(map[string]kruisev1alpha1.ImageSpec)) {
+	n.Helper()
+	blank := &kruisev1alpha1.NodeImage{ObjectMeta: metav1.ObjectMeta{Name: n.name}}
+	if err := n.east.Create(n.Context(), blank); err != nil && !apierrors.IsAlreadyExists(err) {
+		n.Fatal(err)
+	}
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		var image kruisev1alpha1.NodeImage
+		if err := n.east.Get(n.Context(), client.ObjectKey{Name: n.name}, &image); err != nil {
+			return err
+		}
+		if image.Spec.Images == nil {
+			image.Spec.Images = map[string]kruisev1alpha1.ImageSpec{}
+		}
+		change(image.Spec.Images)
+		return n.east.Update(n.Context(), &image)
+	})
+	if err != nil {
+		n.Fatal(err)
+	}
+}
+
+// want is a tag to pull, as a controller asks for it.
+func want(tag string, backoff, timeout int32) []kruisev1alpha1.ImageTagSpec {
+	return []kruisev1alpha1.ImageTagSpec{{
+		Tag: tag, CreatedAt: new(metav1.Now()), ImagePullPolicy: kruisev1alpha1.PullAlways,
+		PullPolicy: &kruisev1alpha1.ImageTagPullPolicy{BackoffLimit: &backoff, TimeoutSeconds: &timeout, TTLSecondsAfterFinished: new(int32(3600))},
+	}}
+}
+
+// forget takes images out again, so that the stories after this one find an empty NodeImage.
+func (n *node) forget(images ...string) {
+	n.Cleanup(func() {
+		_, _ = n.Kubectl(n.Context(), east, "patch", "nodeimage", n.name, "--type=merge", "-p", `{"spec":{"images":{"`+strings.Join(images, `":null,"`)+`":null}}}`)
+	})
+}
+
+func (n *node) status(image string) kruisev1alpha1.ImageTagStatus {
+	n.Helper()
+	var obj kruisev1alpha1.NodeImage
+	if err := n.east.Get(n.Context(), client.ObjectKey{Name: n.name}, &obj); err != nil {
+		n.Fatal(err)
+	}
+	for _, t := range obj.Status.ImageStatuses[image].Tags {
+		return t
+	}
+	return kruisev1alpha1.ImageTagStatus{}
+}
+
+// untilPhase waits for what becomes of an image.
+func (n *node) untilPhase(image string, phase kruisev1alpha1.ImagePullPhase) kruisev1alpha1.ImageTagStatus {
+	n.Helper()
+	n.until(fmt.Sprintf("%s on %s is %s", image, n.name, phase), func() string {
+		if s := n.status(image); s.Phase != phase {
+			return fmt.Sprintf("%s: %s", s.Phase, s.Message)
+		}
+		return ""
+	})
+	return n.status(image)
+}
+
+// IM-4, IM-5, IM-8, IM-11: the test registry is asked through a real containerd, and its own words reach the status.
+func TestNodedPullsOntoRealNodes(t *testing.T) {
+	n := begin(t).node(0)
+	const (
+		ok      = "registry.local/pulled"
+		missing = "registry.local/notexist"
+		private = "registry.local/faults/unauthorised"
+		allowed = "registry.local/faults/unauthorised/with-secret"
+		broken  = "registry.local/faults/failing"
+		forged  = "registry.local/faults/wrong-digest"
+		cut     = "registry.local/faults/cut"
+		late    = "registry.local/faults/slow/late"
+	)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kruise-daemon-config", GenerateName: "robot-"}, Type: corev1.SecretTypeDockerConfigJson,
+		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"registry.local":{"username":"robot","password":"secret"}}}`},
+	}
+	if err := n.east.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	n.forget(ok, missing, private, allowed, broken, forged, cut, late)
+	n.change(func(images map[string]kruisev1alpha1.ImageSpec) {
+		for _, name := range []string{missing, private, broken, forged} {
+			images[name] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 60)}
+		}
+		images[ok] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 60)}
+		images[cut] = kruisev1alpha1.ImageSpec{Tags: want("1", 4, 60)}
+		images[late] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 3)}
+		images[allowed] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 60),
+			PullSecrets: []kruisev1alpha1.ReferenceObject{{Namespace: secret.Namespace, Name: secret.Name}}}
+	})
+	for _, image := range []string{ok, allowed, cut} {
+		s := n.untilPhase(image, kruisev1alpha1.ImagePhaseSucceeded)
+		there, err := n.runtime.Image(t.Context(), image+":1")
+		if err != nil || s.ImageID != image+"@"+there.ID || s.Progress != 100 || s.CompletionTime == nil {
+			t.Errorf("%s: %+v, on the node %+v, %v", image, s, there, err)
+		}
+	}
+	for image, words := range map[string]string{
+		missing: "not found", private: "401 Unauthorized", broken: "503 Service Unavailable", forged: "digest", late: "took longer than 3s",
+	} {
+		s := n.untilPhase(image, kruisev1alpha1.ImagePhaseFailed)
+		if !strings.Contains(s.Message, words) || s.CompletionTime == nil {
+			t.Errorf("%s: %+v", image, s)
+		}
+		if _, err := n.runtime.Image(t.Context(), image+":1"); !errors.Is(err, cri.ErrNotFound) {
+			t.Errorf("%s is on the node: %v", image, err)
+		}
+	}
+	n.until("events that tell", func() string {
+		told, err := n.Kubectl(t.Context(), east, "describe", "nodeimage", n.name)
+		for _, word := range []string{"PullImageSucceed", "PullImageFailed", "PullImageRetrying", "401 Unauthorized", "kruise-daemon-imagepuller"} {
+			if err != nil || !strings.Contains(told, word) {
+				return fmt.Sprintf("no %s in %s, %v", word, told, err)
+			}
+		}
+		return ""
+	})
+}
+
+// A killed containerd and a killed daemon cost time and nothing else: what was being pulled is pulled, what is finished is
+// not pulled again. // CR-2, IM-3
+func TestNodedLosesNoPull(t *testing.T) {
+	n := begin(t).node(0)
+	const first, second = "registry.local/faults/slow/one", "registry.local/faults/slow/two"
+	n.forget(first, second)
+
+	n.change(func(images map[string]kruisev1alpha1.ImageSpec) {
+		images[first] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 120)}
+	})
+	n.untilPhase(first, kruisev1alpha1.ImagePhasePulling)
+	n.pause(2 * time.Second) // a fifth of it
+	if err := n.eastern().KillRuntime(t.Context(), n.name); err != nil {
+		t.Fatal(err)
+	}
+	n.pause(10 * time.Second)
+	if s := n.status(first); s.Phase != kruisev1alpha1.ImagePhasePulling || !strings.Contains(s.Message, "does not answer") {
+		t.Errorf("without containerd: %+v", s)
+	}
+	if err := n.eastern().StartRuntime(t.Context(), n.name); err != nil {
+		t.Fatal(err)
+	}
+	done := n.untilPhase(first, kruisev1alpha1.ImagePhaseSucceeded)
+	if _, err := n.runtime.Image(t.Context(), first+":1"); err != nil || done.Message != "" {
+		t.Errorf("%v, %+v", err, done)
+	}
+
+	n.change(func(images map[string]kruisev1alpha1.ImageSpec) {
+		images[second] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 120)}
+	})
+	n.untilPhase(second, kruisev1alpha1.ImagePhasePulling)
+	n.pause(2 * time.Second)
+	if err := n.KillNoded(t.Context(), east, n.name); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.StartNoded(t.Context(), east, n.name); err != nil {
+		t.Fatal(err)
+	}
+	n.untilPhase(second, kruisev1alpha1.ImagePhaseSucceeded)
+	if again := n.status(first); again.StartTime == nil || !again.StartTime.Equal(done.StartTime) || !again.CompletionTime.Equal(done.CompletionTime) {
+		t.Errorf("pulled again after a restart: %+v, before %+v", again, done)
+	}
+}
+
+// pause lets something get under way that shows nowhere.
+func (n *node) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-n.Context().Done():
+	}
+}
+
+// Whoever has the token of one node's daemon writes that node's objects and no other's, and reads no secrets. // RB-2, RB-3
+func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
+	w := begin(t)
+	own, other := w.node(0), w.node(1)
+	for _, n := range []*node{own, other} {
+		n.change(func(map[string]kruisev1alpha1.ImageSpec) {})
+	}
+	token := w.NodedKubeconfig(east, own.name)
+	write := func(args ...string) error {
+		_, err := w.KubectlAs(t.Context(), token, append([]string{"patch", "--type=merge"}, args...)...)
+		return err
+	}
+	harmless := []string{"--subresource=status", "-p", `{"status":{"firstSyncStatus":{"message":"seen"}}}`}
+	if err := write(append([]string{"nodeimage", own.name}, harmless...)...); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	if err := write(append([]string{"nodeimage", other.name}, harmless...)...); err == nil || !strings.Contains(err.Error(), "may not write nodeimages of node '"+other.name+"'") {
+		t.Errorf("another's: %v", err)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "elsewhere"}, Spec: corev1.PodSpec{
+		NodeName: other.name, Containers: []corev1.Container{{Name: "main", Image: image("v1")}},
+	}}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}
+	if err := w.east.Create(t.Context(), ns); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	w.until("a pod", func() string { // its namespace's service account takes a moment
+		if err := w.east.Create(t.Context(), pod.DeepCopy()); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err.Error()
+		}
+		return ""
+	})
+	err := write("pod", pod.Name, "-n", w.ns, "--subresource=status", "-p", `{"metadata":{"annotations":{"apps.kruise.io/runtime-containers-meta":"{}"}}}`)
+	if err == nil || !strings.Contains(err.Error(), "may not write pods of node '"+other.name+"'") {
+		t.Errorf("another's pod: %v", err)
+	}
+	if _, err := w.KubectlAs(t.Context(), token, "get", "secrets", "-n", "open-cluster-management-agent"); !isForbidden(err) {
+		t.Errorf("reads secrets: %v", err)
+	}
+}
+
+func isForbidden(err error) bool { return err != nil && strings.Contains(err.Error(), "forbidden") }
