@@ -39,7 +39,7 @@ func (w *world) expectEvents(want ...string) {
 	}
 }
 
-// BJ-3, BJ-5, BJ-9, BJ-10, BJ-13, BJ-16: a pod on every node that fits, also on one that comes later, until all are done.
+// BJ-3, BJ-3.5, BJ-5, BJ-9, BJ-10, BJ-13, BJ-16: a pod on every node that fits, also on one that comes later, until all are done.
 func TestEveryNodeRunsItOnce(t *testing.T) {
 	w := newWorld(t, 2, broadcastJob(), node("master", taint("control-plane", corev1.TaintEffectNoSchedule)))
 	w.settle()
