@@ -140,7 +140,7 @@ func (c *writes) String() string {
 }
 
 // agent starts the CloneSet controller; stop kills it.
-func (w *world) agent() (counted *writes, stop context.CancelFunc) {
+func (w *world) agent(options ...cloneset.Options) (counted *writes, stop context.CancelFunc) {
 	w.t.Helper()
 	counted = &writes{counts: map[string]int{}}
 	cfg := rest.CopyConfig(w.cfg)
@@ -151,7 +151,7 @@ func (w *world) agent() (counted *writes, stop context.CancelFunc) {
 	m, err := manager.New(cfg, scheme(w), logr.Discard(), "agent-test", w.options())
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(index.ByOwner(w.t.Context(), m.GetFieldIndexer(), &corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{})).To(Succeed())
-	w.Expect(cloneset.Register(m, cloneset.Options{})).To(Succeed())
+	w.Expect(cloneset.Register(m, append(options, cloneset.Options{})[0])).To(Succeed())
 	return counted, w.run(m)
 }
 
