@@ -16,9 +16,12 @@ import (
 	"github.com/flotilla-project/flotilla/agent/controllers/advancedcronjob"
 	"github.com/flotilla-project/flotilla/agent/controllers/broadcastjob"
 	"github.com/flotilla-project/flotilla/agent/controllers/cloneset"
+	"github.com/flotilla-project/flotilla/agent/controllers/containerlaunchpriority"
 	"github.com/flotilla-project/flotilla/agent/controllers/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/controllers/daemonset"
 	"github.com/flotilla-project/flotilla/agent/controllers/ephemeraljob"
+	"github.com/flotilla-project/flotilla/agent/controllers/nodepodprobe"
+	"github.com/flotilla-project/flotilla/agent/controllers/podprobemarker"
 	"github.com/flotilla-project/flotilla/agent/controllers/podreadiness"
 	"github.com/flotilla-project/flotilla/agent/controllers/statefulset"
 	"github.com/flotilla-project/flotilla/agent/controllers/unschedulable"
@@ -63,6 +66,19 @@ var controllers = []struct {
 		}
 		return containerrecreaterequest.Register(m)
 	}},
+	{"podprobemarker", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		if !o.enabled(PodProbeMarkerGate) {
+			return nil
+		}
+		return podprobemarker.Register(m, o.Retry)
+	}},
+	{"nodepodprobe", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		if !o.enabled(PodProbeMarkerGate) {
+			return nil
+		}
+		return nodepodprobe.Register(m, o.Retry)
+	}},
+	{"containerlaunchpriority", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return containerlaunchpriority.Register(m) }},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
 }

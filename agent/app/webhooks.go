@@ -118,5 +118,6 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		Protection:       guard,
 		StatefulSets:     o.statefulSets(),
 		Daemon:           o.gates.Enabled(KruiseDaemon),
+		ProbeMarkers:     o.enabled(PodProbeMarkerGate),
 	})
 }

@@ -74,7 +74,7 @@ func workloads(h handlers) []webhook.Hook {
 
 // pods is the hook for pods at their creation. It fails closed (WL-0.9): a pod without the readiness gate could never be
 // taken out of service by others. So that a cluster without an agent still heals, it sees no pods of the system, none of the
-// namespace that we run in ourselves, nor, unless the pods of everybody are to change, any but those of our workloads.
+// namespace that we run in ourselves, nor, unless the pods of everybody are to change, any but those of our workloads and those that ask for something.
 func pods(handler http.Handler, all bool, home string) webhook.Hook {
 	h := webhook.Hook{
 		Configuration: Mutating, Name: "mpod.kb.io", Mutating: true, Policy: admissionv1.Fail, TimeoutSeconds: patience,
@@ -86,7 +86,7 @@ func pods(handler http.Handler, all bool, home string) webhook.Hook {
 		Namespaces: elsewhere(home),
 	}
 	if !all {
-		h.Conditions = when(pod.Ours)
+		h.Conditions = when("(" + pod.Ours + ") || " + pod.Ordered)
 	}
 	return h
 }
@@ -99,6 +99,16 @@ func recreateRequests(handler http.Handler) webhook.Hook {
 		Path:       "/mutate-apps-kruise-io-v1alpha1-containerrecreaterequest",
 		Rules:      rule("containerrecreaterequests", []string{"v1alpha1"}, admissionv1.Create, admissionv1.Update),
 		Conditions: when(containerrecreaterequest.Concerns), Handler: handler,
+	}
+}
+
+// probeMarkers is the hook for PodProbeMarkers. It fails closed: daemons run what a marker says. // PM-1, NP-8.1
+func probeMarkers(handler http.Handler) webhook.Hook {
+	return webhook.Hook{
+		Configuration: Validating, Name: "vpodprobemarker.kb.io", Policy: admissionv1.Fail, TimeoutSeconds: patience,
+		Path:       "/validate-apps-kruise-io-podprobemarker",
+		Rules:      rule("podprobemarkers", []string{"v1alpha1"}, admissionv1.Create, admissionv1.Update),
+		Conditions: when(createOrGeneration), Handler: handler,
 	}
 }
 

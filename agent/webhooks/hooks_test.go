@@ -23,11 +23,12 @@ func TestWhatIsRegistered(t *testing.T) {
 		"/mutate-apps-kruise-io-v1alpha1-daemonset":                "kruise-mutating-webhook-configuration mdaemonset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 daemonsets",
 		"/validate-apps-kruise-io-v1alpha1-daemonset":              "kruise-validating-webhook-configuration vdaemonset.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 daemonsets",
 		"/mutate-apps-kruise-io-v1alpha1-containerrecreaterequest": "kruise-mutating-webhook-configuration mcontainerrecreaterequest.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 containerrecreaterequests",
+		"/validate-apps-kruise-io-podprobemarker":                  "kruise-validating-webhook-configuration vpodprobemarker.kb.io CREATE,UPDATE apps.kruise.io/v1alpha1 podprobemarkers",
 		"/mutate-pod": "kruise-mutating-webhook-configuration mpod.kb.io CREATE /v1 pods",
 	}
 	got := map[string]string{}
 	answer := http.NotFoundHandler()
-	for _, h := range append(workloads(handlers{answer, answer, answer, answer, answer, answer}), pods(answer, false, "home"), recreateRequests(answer)) {
+	for _, h := range append(workloads(handlers{answer, answer, answer, answer, answer, answer}), pods(answer, false, "home"), recreateRequests(answer), probeMarkers(answer)) {
 		got[h.Path] = described(h)
 		if h.Policy != admissionv1.Fail || h.Handler == nil || h.Mutating != strings.HasPrefix(h.Path, "/mutate") || h.TimeoutSeconds != 30 {
 			t.Errorf("%s: policy %q, mutating %v", h.Path, h.Policy, h.Mutating)

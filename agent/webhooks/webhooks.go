@@ -18,6 +18,7 @@ import (
 	"github.com/flotilla-project/flotilla/agent/webhooks/containerrecreaterequest"
 	"github.com/flotilla-project/flotilla/agent/webhooks/daemonset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/pod"
+	"github.com/flotilla-project/flotilla/agent/webhooks/podprobemarker"
 	"github.com/flotilla-project/flotilla/agent/webhooks/protection"
 	"github.com/flotilla-project/flotilla/agent/webhooks/statefulset"
 	"github.com/flotilla-project/flotilla/agent/webhooks/template"
@@ -38,6 +39,8 @@ type Options struct {
 	Protection *protection.Guard
 	// Daemon has requests of those that need a node daemon judged: gate KruiseDaemon.
 	Daemon bool
+	// ProbeMarkers may be made: gate PodProbeMarkerGate.
+	ProbeMarkers bool
 	// StatefulSets are the gates of their controller.
 	StatefulSets controller.Options
 }
@@ -76,6 +79,7 @@ func Register(m ctrl.Manager, o Options) error {
 	if o.Pods {
 		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
 	}
+	hooks = append(hooks, probeMarkers(podprobemarker.Validator(o.ProbeMarkers)))
 	if o.Daemon {
 		hooks = append(hooks, recreateRequests(containerrecreaterequest.Handler(m.GetAPIReader())))
 	}

@@ -18,11 +18,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=nodepodprobes,verbs=get;list;watch;create;patch;delete
@@ -33,7 +33,7 @@ import (
 const virtualLabel, virtual = "type", "virtual-kubelet"
 
 // Register starts the two controllers: of nodes, which makes the objects, and of the objects.
-func Register(mgr manager.Manager) error {
+func Register(mgr ctrl.Manager, retry manager.Retry) error {
 	local := mgr.GetClient()
 	err := ctrl.NewControllerManagedBy(mgr).Named("nodepodprobe-nodes").
 		For(&corev1.Node{}, builder.WithPredicates(turnsReady())).
@@ -41,7 +41,7 @@ func Register(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("register nodepodprobe controller of nodes: %w", err)
 	}
-	err = ctrl.NewControllerManagedBy(mgr).Named("nodepodprobe").
+	err = ctrl.NewControllerManagedBy(mgr).Named("nodepodprobe").WithOptions(retry.Controller()).
 		For(&kruise.NodePodProbe{}).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(byName), builder.WithPredicates(leaves(nodeGoes))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(byNode), builder.WithPredicates(leaves(podEnds))).

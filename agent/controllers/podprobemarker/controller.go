@@ -19,12 +19,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset/lifecycle"
 	"github.com/flotilla-project/flotilla/pkg/loop"
+	"github.com/flotilla-project/flotilla/pkg/manager"
 )
 
 // +kubebuilder:rbac:groups=apps.kruise.io,resources=podprobemarkers,verbs=get;list;watch;patch
@@ -39,9 +39,9 @@ const (
 )
 
 // Register starts the controller.
-func Register(mgr manager.Manager) error {
+func Register(mgr ctrl.Manager, retry manager.Retry) error {
 	local := mgr.GetClient()
-	err := ctrl.NewControllerManagedBy(mgr).Named("podprobemarker").
+	err := ctrl.NewControllerManagedBy(mgr).Named("podprobemarker").WithOptions(retry.Controller()).
 		For(&kruise.PodProbeMarker{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(markersOf(local)), builder.WithPredicates(news())).
 		Watches(&kruise.NodePodProbe{}, handler.EnqueueRequestsFromMapFunc(allMarkers(local)), builder.WithPredicates(created())).

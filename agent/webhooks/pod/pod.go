@@ -1,6 +1,6 @@
-// Package pod changes pods at their creation, for now in one respect: those of our workloads wait for the condition
-// KruisePodReady before they are Ready, so that others than their kubelet can take them out of service. It is a function of
-// the pod and writes nothing.
+// Package pod changes pods at their creation. Those of our workloads wait for the condition KruisePodReady before they are
+// Ready, so that others than their kubelet can take them out of service. The containers of those that ask for an order wait for
+// each other. It is a function of the pod and writes nothing.
 package pod
 
 import (
@@ -26,6 +26,9 @@ const group = "apps.kruise.io/"
 func Handler(all bool) http.Handler {
 	return webhook.Defaulter(func(_ context.Context, r webhook.Request[*corev1.Pod]) error {
 		Inject(r.New, all)
+		if err := Order(r.New); err != nil {
+			return webhook.BadRequest("%v", err)
+		}
 		return nil
 	})
 }

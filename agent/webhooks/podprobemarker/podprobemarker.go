@@ -3,6 +3,7 @@ package podprobemarker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -28,9 +30,13 @@ var reserved = []string{
 	string(pub.KruisePodReadyConditionType), string(pub.InPlaceUpdateReady),
 }
 
-// Validator is the handler that judges a PodProbeMarker.
-func Validator() http.Handler {
+// Validator is the handler that judges a PodProbeMarker. Without its gate (PodProbeMarkerGate) there are none. // PM-1
+func Validator(on bool) http.Handler {
 	return webhook.Validator(func(_ context.Context, r webhook.Request[*kruise.PodProbeMarker]) error {
+		if !on {
+			return apierrors.NewForbidden(kruise.SchemeGroupVersion.WithResource("podprobemarkers").GroupResource(), r.New.Name,
+				errors.New("feature gate PodProbeMarkerGate is off"))
+		}
 		problems := Validate(r.New)
 		if r.Old != nil && !equality.Semantic.DeepEqual(r.Old.Spec.Selector, r.New.Spec.Selector) {
 			problems = append(problems, field.Forbidden(field.NewPath("spec", "selector"), "it is fixed: make another PodProbeMarker"))

@@ -118,17 +118,22 @@ func TestTheSelectorIsFixed(t *testing.T) { // PM-1
 		change func(*kruise.PodProbeMarker)
 		code   int32
 	}{
+		"without a gate": {nil, 403},
 		"another probe":  {first(func(p *kruise.PodContainerProbe) { p.Name = "busy" }), 200},
 		"another pod":    {func(m *kruise.PodProbeMarker) { m.Spec.Selector.MatchLabels["app"] = "other" }, 400},
 		"a wrong probe":  {first(func(p *kruise.PodContainerProbe) { p.Name = "" }), 400},
 		"nothing at all": {func(*kruise.PodProbeMarker) {}, 200},
 	} {
+		on := tc.change != nil
+		if !on {
+			tc.change = func(*kruise.PodProbeMarker) {}
+		}
 		review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{UID: "1", Operation: admissionv1.Update, Object: raw(t, marker(tc.change)), OldObject: raw(t, marker())}}
 		review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))
 		call := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(raw(t, review).Raw))
 		call.Header.Set("Content-Type", "application/json")
 		answer := httptest.NewRecorder()
-		Validator().ServeHTTP(answer, call)
+		Validator(on).ServeHTTP(answer, call)
 		if err := json.Unmarshal(answer.Body.Bytes(), &review); err != nil {
 			t.Fatal(err)
 		}
