@@ -123,6 +123,9 @@ func (r *remote) Pull(ctx context.Context, what Pull) (string, error) {
 			ServerAddress: a.ServerAddress, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
 	}
 	reference, err := r.images.PullImage(quiet(ctx), spec, auth, sandbox)
+	if s, ok := status.FromError(err); ok && s.Code() == codes.NotFound {
+		return "", errors.New(s.Message()) // it is the registry that does not have it
+	}
 	return reference, translate(err)
 }
 

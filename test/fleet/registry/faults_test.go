@@ -52,8 +52,10 @@ func TestPromisesAreBroken(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || digestOf(body) == digest {
 		t.Errorf("%s with what was asked for", resp.Status)
 	}
-	if resp, _ := get(t, s, "/v2/faults/failing/manifests/1"); resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("out of order: %s", resp.Status)
+	for _, prefix := range []string{"", "/none"} {
+		if resp, _ := get(t, s, prefix+"/v2/faults/failing/manifests/1"); resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("out of order at %q: %s", prefix, resp.Status)
+		}
 	}
 }
 

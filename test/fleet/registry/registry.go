@@ -168,6 +168,10 @@ func (r *Registry) image(name string) (digest string, err error) {
 // ServeHTTP implements http.Handler.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	// Where nodes look when the mirror has refused them they are refused in the same words.
+	if strings.HasPrefix(req.URL.Path, "/none/") && refuse(w, req, faultOf(req.URL.Path)) {
+		return
+	}
 	if m := manifestPath.FindStringSubmatch(req.URL.Path); m != nil {
 		r.serveManifest(w, req, m[1], m[2])
 		return

@@ -124,9 +124,10 @@ func TestNodedPullsOntoRealNodes(t *testing.T) {
 	}
 	n.forget(ok, missing, private, allowed, broken, forged, cut, late)
 	n.change(func(images map[string]kruisev1alpha1.ImageSpec) {
-		for _, name := range []string{missing, private, broken, forged} {
+		for _, name := range []string{missing, private, forged} {
 			images[name] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 60)}
 		}
+		images[broken] = kruisev1alpha1.ImageSpec{Tags: want("1", 1, 60)}
 		images[ok] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 60)}
 		images[cut] = kruisev1alpha1.ImageSpec{Tags: want("1", 4, 60)}
 		images[late] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 3)}
