@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -224,16 +226,23 @@ func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
 	for _, n := range []*node{own, other} {
 		n.change(func(map[string]kruisev1alpha1.ImageSpec) {})
 	}
-	token := w.NodedKubeconfig(east, own.name)
-	write := func(args ...string) error {
-		_, err := w.KubectlAs(t.Context(), token, append([]string{"patch", "--type=merge"}, args...)...)
-		return err
+	cfg, err := clientcmd.BuildConfigFromFlags("", w.NodedKubeconfig(east, own.name))
+	if err != nil {
+		t.Fatal(err)
 	}
-	harmless := []string{"--subresource=status", "-p", `{"status":{"firstSyncStatus":{"message":"seen"}}}`}
-	if err := write(append([]string{"nodeimage", own.name}, harmless...)...); err != nil {
+	token, err := client.New(cfg, client.Options{Scheme: w.east.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(obj client.Object, patch string) error {
+		return token.Status().Patch(t.Context(), obj, client.RawPatch(types.MergePatchType, []byte(patch)))
+	}
+	const harmless = `{"status":{"firstSyncStatus":{"message":"seen"}}}`
+	if err := write(&kruisev1alpha1.NodeImage{ObjectMeta: metav1.ObjectMeta{Name: own.name}}, harmless); err != nil {
 		t.Errorf("its own: %v", err)
 	}
-	if err := write(append([]string{"nodeimage", other.name}, harmless...)...); err == nil || !strings.Contains(err.Error(), "may not write nodeimages of node '"+other.name+"'") {
+	err = write(&kruisev1alpha1.NodeImage{ObjectMeta: metav1.ObjectMeta{Name: other.name}}, harmless)
+	if err == nil || !strings.Contains(err.Error(), "may not write nodeimages of node '"+other.name+"'") {
 		t.Errorf("another's: %v", err)
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "elsewhere"}, Spec: corev1.PodSpec{
@@ -249,13 +258,11 @@ func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
 		}
 		return ""
 	})
-	err := write("pod", pod.Name, "-n", w.ns, "--subresource=status", "-p", `{"metadata":{"annotations":{"apps.kruise.io/runtime-containers-meta":"{}"}}}`)
+	err = write(pod.DeepCopy(), `{"metadata":{"annotations":{"apps.kruise.io/runtime-containers-meta":"{}"}}}`)
 	if err == nil || !strings.Contains(err.Error(), "may not write pods of node '"+other.name+"'") {
 		t.Errorf("another's pod: %v", err)
 	}
-	if _, err := w.KubectlAs(t.Context(), token, "get", "secrets", "-n", "open-cluster-management-agent"); !isForbidden(err) {
+	if err := token.Get(t.Context(), client.ObjectKey{Namespace: "open-cluster-management-agent", Name: "any"}, &corev1.Secret{}); !apierrors.IsForbidden(err) {
 		t.Errorf("reads secrets: %v", err)
 	}
 }
-
-func isForbidden(err error) bool { return err != nil && strings.Contains(err.Error(), "forbidden") }
