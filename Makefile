@@ -20,7 +20,7 @@ demo-down: ## stop the demo and leave nothing behind
 .PHONY: build
 build: ## the binaries, into dist/
 	@mkdir -p dist
-	go build -ldflags='-s -w' -o dist/ ./hub/cmd/... ./agent/cmd/... ./test/fleet/cmd/...
+	go build -tags grpcnotrace -ldflags='-s -w' -o dist/ ./hub/cmd/... ./agent/cmd/... ./test/fleet/cmd/...
 
 .PHONY: images
 images: build ## OCI images of hub, agent and noded, into dist/
