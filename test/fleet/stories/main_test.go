@@ -12,6 +12,7 @@ import (
 	"time"
 
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
+	kruisev1beta1 "github.com/openkruise/kruise-api/apps/v1beta1"
 	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
@@ -97,7 +98,7 @@ func connect(t *testing.T, f *fleet.Fleet, cluster string) client.WithWatch {
 	t.Helper()
 	scheme := k8sruntime.NewScheme()
 	for _, add := range []func(*k8sruntime.Scheme) error{
-		clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme, clusterv1.Install, workv1.Install, appsv1alpha1.AddToScheme,
+		clientgoscheme.AddToScheme, kruisev1alpha1.AddToScheme, kruisev1beta1.AddToScheme, clusterv1.Install, workv1.Install, appsv1alpha1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
