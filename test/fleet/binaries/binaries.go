@@ -1,6 +1,6 @@
 // Package binaries builds the programs a fleet runs - Kubernetes components, etcd,
 // kwok, containerd - from Go modules pinned in the nested modules beside it. It
-// owns the folder `bin` in Flotilla's cache and promises that a program is built
+// owns the folders `bin` and `own` in Flotilla's cache and promises that a program is built
 // once per version and settings, that two processes never build at the same time
 // and that what is in the cache is complete. It needs Go and nothing else.
 package binaries

@@ -167,3 +167,43 @@ func TestOwnProgramsAreBuiltAndRun(t *testing.T) {
 		t.Errorf("the program says %q, %v", out, err)
 	}
 }
+
+// A program that runs must not change under its own feet when the next fleet builds.
+func TestOwnProgramsAreBuiltOnceAndNeverWrittenTo(t *testing.T) {
+	t.Setenv("FLOTILLA_CACHE", t.TempDir())
+	checkout := t.TempDir()
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(checkout, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("go.mod", "module example.com/own\n\ngo 1.26\n")
+	if err := os.Mkdir(filepath.Join(checkout, "says"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	build := func(word string) (program string) {
+		write("says/main.go", "package main\n\nfunc main() { print(\""+word+"\") }\n")
+		dir := t.TempDir()
+		if err := OwnOf(t.Context(), checkout, dir, "says"); err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, "says")
+	}
+	stat := func(path string) os.FileInfo {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	first, again := build("one"), build("one")
+	if !os.SameFile(stat(first), stat(again)) {
+		t.Error("it was built twice")
+	}
+	second := build("two")
+	for program, want := range map[string]string{first: "one", second: "two"} {
+		if out, err := exec.CommandContext(t.Context(), program).CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("it says %q, %v; want %q", out, err, want)
+		}
+	}
+}

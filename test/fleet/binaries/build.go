@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,35 +176,67 @@ func tail(s string, lines int) string {
 }
 
 // Own builds commands of this repository into dir, named after their folders. They
-// are static, so that an image needs nothing else. Go's own cache makes it quick.
+// are static, so that an image needs nothing else.
 func Own(ctx context.Context, dir string, folders ...string) error {
 	source, err := sourceDir()
 	if err != nil {
 		return err
 	}
+	return OwnOf(ctx, filepath.Join(source, "..", "..", ".."), dir, folders...)
+}
+
+// OwnOf does so from a checkout. What was linked from it before is in the cache, where
+// go sees what has not changed: one fleet after the other starts with the same programs.
+func OwnOf(ctx context.Context, checkout, dir string, folders ...string) error {
 	goTool, err := findGo()
+	if err != nil {
+		return err
+	}
+	cache, err := CacheDir()
 	if err != nil {
 		return err
 	}
 	// Not in dir itself: a build that outlives us must not bring back a folder that
 	// was removed meanwhile.
-	tmp, err := os.MkdirTemp("", "flotilla-build-")
+	built := filepath.Join(cache, "own")
+	unlock, err := lock(ctx, built, nil)
 	if err != nil {
-		return fmt.Errorf("make folder for programs: %w", err)
+		return err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }()
-	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", tmp + string(filepath.Separator)}
+	defer unlock()
+	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", built + string(filepath.Separator)}
 	for _, f := range folders {
 		args = append(args, "./"+f)
 	}
 	cmd := exec.CommandContext(ctx, goTool, args...)
-	cmd.Dir = filepath.Join(source, "..", "..", "..")
+	cmd.Dir = checkout
 	cmd.Env = environ(os.Environ())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", strings.Join(folders, ", "), err, tail(string(out), 20))
 	}
-	if err := os.CopyFS(dir, os.DirFS(tmp)); err != nil {
-		return fmt.Errorf("install %s: %w", strings.Join(folders, ", "), err)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make folder for programs: %w", err)
+	}
+	for _, f := range folders {
+		if err := install(filepath.Join(built, filepath.Base(f)), filepath.Join(dir, filepath.Base(f))); err != nil {
+			return fmt.Errorf("install %s: %w", f, err)
+		}
 	}
 	return nil
+}
+
+// install puts a program to another place, which may be on another disk. The next build makes a new file, so a program that
+// runs from a link stays as it is.
+func install(from, to string) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	program, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, program, 0o755)
 }
