@@ -17,9 +17,7 @@ import (
 // Act writes secrets, then places orders for nodes; a job that is over lets go of everything first and then goes. // SJ-6
 func (s *steps) Act(ctx context.Context, job *kruise.ImagePullJob, p *plan) error {
 	if p.protect {
-		if err := s.protect(ctx, job); err != nil {
-			return err
-		}
+		return s.protect(ctx, job)
 	}
 	if err := s.writeSecrets(ctx, p.secrets); err != nil {
 		return err
@@ -49,7 +47,6 @@ func (s *steps) protect(ctx context.Context, job *kruise.ImagePullJob) error {
 	if err := s.local.Patch(ctx, patched, client.MergeFromWithOptions(job, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("add finalizer: %w", err)
 	}
-	job.ResourceVersion, job.Finalizers = patched.ResourceVersion, patched.Finalizers
 	return nil
 }
 

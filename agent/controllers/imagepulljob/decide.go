@@ -74,9 +74,15 @@ func (p *plan) expire() {
 	}
 }
 
+// soon is the round after one that wrote the job itself: a status would be refused now.
+const soon = time.Millisecond
+
 func (p *plan) pull(home string, found seen) {
+	if len(p.job.Spec.PullSecrets) > 0 && !slices.Contains(p.job.Finalizers, Finalizer) {
+		p.protect, p.recheck = true, soon
+		return
+	}
 	p.secrets = share(p.job, found.sources, found.copies, home)
-	p.protect = len(p.job.Spec.PullSecrets) > 0 && !slices.Contains(p.job.Finalizers, Finalizer)
 	name, tag, _ := imageref.Parse(p.job.Spec.Image) // validated
 	p.order = newOrder(p.job, name, tag, p.secrets.refs, p.now, found.luck)
 	p.count(found)

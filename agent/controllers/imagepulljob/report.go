@@ -13,7 +13,7 @@ import (
 func (s *steps) Report(job *kruise.ImagePullJob, _ seen, p *plan, _ error) {
 	status := &job.Status
 	switch {
-	case job.DeletionTimestamp != nil || status.CompletionTime != nil:
+	case job.DeletionTimestamp != nil || status.CompletionTime != nil || p.protect:
 		return
 	case p.wait != "":
 		status.Message = p.wait

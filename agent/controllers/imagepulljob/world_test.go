@@ -142,9 +142,11 @@ func (w *world) round(names ...string) reconcile.Result {
 	}
 	var result reconcile.Result
 	for _, name := range names {
-		var err error
-		if result, err = w.loop.Reconcile(w.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}}); err != nil {
-			w.Fatal(err)
+		for again := true; again; again = result.RequeueAfter == soon {
+			var err error
+			if result, err = w.loop.Reconcile(w.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}}); err != nil {
+				w.Fatal(err)
+			}
 		}
 	}
 	return result
