@@ -2,10 +2,8 @@
 package bench
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -31,12 +29,6 @@ import (
 	"github.com/flotilla-project/flotilla/test/fleet/testlevel"
 )
 
-const agent = "system:serviceaccount:open-cluster-management-agent:agent"
-
-// policy makes the API server note every write with its user: its metrics do not tell ours from the kubelets'.
-const policy = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived","ResponseStarted"],
-"rules":[{"level":"Metadata","users":["` + agent + `"],"verbs":["create","update","patch","delete","deletecollection"]},{"level":"None"}]}`
-
 // BenchmarkPods measures the agent with one CloneSet of FLOTILLA_BENCH_PODS pods, once for each number of the list: how
 // long scale-out, update in place, recreation and scale-in take, what the agent writes for it, and what it needs. At the end
 // of the scale-out it looks at the agent while nothing happens.
@@ -52,18 +44,14 @@ func BenchmarkPods(b *testing.B) {
 }
 
 func measurePods(b *testing.B, n int32) {
-	dir := b.TempDir()
-	audit, rules := filepath.Join(dir, "audit.log"), filepath.Join(dir, "policy.json")
-	if err := os.WriteFile(rules, []byte(policy), 0o600); err != nil {
-		b.Fatal(err)
-	}
+	audit := newAudit(b)
 	var nodes []fleet.Node
 	for range max(10, n/podsPerNode) {
 		nodes = append(nodes, fleet.Node{Zone: "a", Region: "r"})
 	}
 	ctx := b.Context()
 	f, err := fleet.Start(ctx, fleet.Config{Name: "bench", Log: os.Stderr, Clusters: []fleet.Cluster{{
-		Name: "member", Kind: fleet.Fake, Nodes: nodes, APIServerArgs: []string{"--audit-policy-file=" + rules, "--audit-log-path=" + audit},
+		Name: "member", Kind: fleet.Fake, Nodes: nodes, APIServerArgs: audit.args(),
 	}}})
 	if err != nil {
 		b.Fatal(err)
@@ -122,17 +110,13 @@ func (w *bench) idle() {
 		w.Fatal(err)
 	}
 	pid := w.agent()
-	cpu, writes := cpuOf(w, pid), w.written()
+	w.audit.since(w) // what came late belongs to the phase before
+	cpu := cpuOf(w, pid)
 	if err := pause(w.Context(), window); err != nil {
 		w.Fatal(err)
 	}
 	spent := (cpuOf(w, pid) - cpu).Seconds()
-	for what, n := range writes {
-		if n > 0 && !strings.Contains(what, " events") {
-			fmt.Printf("    %6d  %s, after the phase\n", n, what)
-		}
-	}
-	fmt.Printf("idle with %d pods: %.1f thousandths of a core, %v writes in a minute, %d MiB held\n", w.pods, 1000*spent/window.Seconds(), w.written(), memoryOf(w, pid, held)>>20)
+	fmt.Printf("idle with %d pods: %.1f thousandths of a core, %d writes in a minute, %d MiB held\n", w.pods, 1000*spent/window.Seconds(), sum(w.audit.since(w)[agent]), memoryOf(w, pid, held)>>20)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -148,13 +132,12 @@ func (w *bench) agent() int { return pidOf(w, w.fleet, "flotilla/agent-member") 
 
 type bench struct {
 	*testing.B
-	audit  string
+	audit  *audit
 	system *system.System
 	fleet  *fleet.Fleet
 	pods   int32
 	nodes  int
 	client client.Client
-	read   int64
 	served map[string]int
 }
 
@@ -214,13 +197,8 @@ func (w *bench) phase(name string, set *kruisev1alpha1.CloneSet, change func() e
 		}
 	}
 	took, spent := time.Since(began), cpuOf(w, w.agent())-cpu
-	writes := w.written()
-	total := 0
-	for what, n := range writes {
-		if !strings.Contains(what, " events") {
-			total += n
-		}
-	}
+	writes := w.audit.since(w)[agent]
+	total := sum(writes)
 	perPod := float64(total) / float64(w.pods)
 	w.ReportMetric(perPod, name+"-writes/pod")
 	w.ReportMetric(took.Seconds(), name+"-s")
@@ -262,42 +240,4 @@ func (w *bench) metrics() map[string]int {
 		}
 	}
 	return counts
-}
-
-// written counts the agent's writes since the last call, by verb, resource and answer. Leases are left out: they do not
-// grow with what is asked. Events are shown but not summed up, for the clients of both sides merge and drop them.
-func (w *bench) written() map[string]int {
-	w.Helper()
-	file, err := os.Open(w.audit)
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	if _, err := file.Seek(w.read, 0); err != nil {
-		w.Fatal(err)
-	}
-	counts := map[string]int{}
-	lines := bufio.NewReader(file)
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return counts // the rest of a half-written line belongs to the next phase
-		}
-		w.read += int64(len(line))
-		var e struct {
-			Verb      string `json:"verb"`
-			ObjectRef struct {
-				Resource, Subresource string
-			} `json:"objectRef"`
-			ResponseStatus struct{ Code int } `json:"responseStatus"`
-		}
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			w.Fatal(err)
-		}
-		if e.ObjectRef.Resource == "leases" {
-			continue
-		}
-		what := strings.TrimSuffix(e.ObjectRef.Resource+"/"+e.ObjectRef.Subresource, "/")
-		counts[fmt.Sprintf("%s %s %d", e.Verb, what, e.ResponseStatus.Code)]++
-	}
 }
