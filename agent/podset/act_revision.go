@@ -6,7 +6,9 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 )
@@ -45,4 +47,32 @@ func (h Hands) createRevision(ctx context.Context, r revision.Resolution) (revis
 		r = r.Clash(&taken)
 	}
 	return r, nil
+}
+
+// DropRevision deletes the revision that was looked at.
+func (h Hands) DropRevision(ctx context.Context, r *appsv1.ControllerRevision) error {
+	err := h.Local.Delete(ctx, &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name}}, client.Preconditions{UID: &r.UID})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete revision %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// TrimRevisions deletes revisions that nobody needs any more. It fails quietly: the next round tries again. // WL-0.5
+func (h Hands) TrimRevisions(ctx context.Context, old []appsv1.ControllerRevision) {
+	for i := range old {
+		if err := h.DropRevision(ctx, &old[i]); err != nil {
+			log.FromContext(ctx).Error(err, "old revision stays", "revision", old[i].Name)
+		}
+	}
+}
+
+// logged is how many actions of a plan a log line tells.
+const logged = 10
+
+// Log tells what a plan will do.
+func (p Plan) Log(ctx context.Context) {
+	if lines := p.Lines(); len(lines) > 0 {
+		log.FromContext(ctx).Info("acting on pods", "actions", len(lines), "first", lines[:min(len(lines), logged)])
+	}
 }

@@ -19,9 +19,6 @@ import (
 	"github.com/flotilla-project/flotilla/pkg/event"
 )
 
-// logged is how many actions of a plan a log line tells.
-const logged = 10
-
 // Act writes the revision that pods refer to, then the pods, then tidies up. // WL-1.3
 func (s *steps) Act(ctx context.Context, cs *kruise.CloneSet, p *plan) error {
 	if p.wrong != "" || cs.DeletionTimestamp != nil {
@@ -52,9 +49,7 @@ func (s *steps) actOnPods(ctx context.Context, cs *kruise.CloneSet, p *plan) err
 	if p.steps.Waiting.Creates > 0 {
 		event.Emit(s.events, cs, scaleLimited(p.steps.Waiting.Creates, p.spec.ScaleMaxUnavailable))
 	}
-	if lines := p.steps.Lines(); len(lines) > 0 {
-		log.FromContext(ctx).Info("acting on pods", "actions", len(lines), "first", lines[:min(len(lines), logged)])
-	}
+	p.steps.Log(ctx)
 	return s.hands.Act(ctx, podset.Set{
 		Owner: cs, Pods: p.pods, Hooks: p.set.Spec.Lifecycle,
 		New: p.newPod, Change: p.changeOf, Labels: p.labels,
@@ -108,20 +103,12 @@ func (s *steps) cleanClaims(ctx context.Context, cs *kruise.CloneSet, p *plan) e
 
 // tidy fails quietly: the next round tries again. // WL-1.3 steps 13 and 14
 func (s *steps) tidy(ctx context.Context, cs *kruise.CloneSet, p *plan) {
-	logger := log.FromContext(ctx)
 	if p.prune {
 		after := cs.DeepCopy()
 		after.Spec.ScaleStrategy.PodsToDelete = p.unlisted
 		if err := s.local.Patch(ctx, after, client.MergeFromWithOptions(cs, client.MergeFromWithOptimisticLock{})); err != nil {
-			logger.Error(err, "names of pods that are gone stay in podsToDelete")
+			log.FromContext(ctx).Error(err, "names of pods that are gone stay in podsToDelete")
 		}
 	}
-	for i := range p.trim {
-		old := &p.trim[i]
-		err := s.local.Delete(ctx, &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: old.Namespace, Name: old.Name}},
-			client.Preconditions{UID: &old.UID})
-		if client.IgnoreNotFound(err) != nil {
-			logger.Error(err, "old revision stays", "revision", old.Name)
-		}
-	}
+	s.hands.TrimRevisions(ctx, p.trim)
 }

@@ -3,25 +3,14 @@ package cloneset
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
-	"github.com/flotilla-project/flotilla/pkg/condition"
-)
-
-// Reasons of our conditions.
-const (
-	ReasonSettled     = "Settled"     // everything is as the spec wants it
-	ReasonProgressing = "Progressing" // it gets there by itself
-	ReasonInvalidSpec = "InvalidSpec" // the spec cannot be right
-	ReasonPodsBlocked = "PodsBlocked" // pods cannot become ready, or cannot be updated
-	ReasonRefused     = "Refused"     // the API server refuses what we write
 )
 
 // Report writes the status. // WL-1.15
@@ -29,7 +18,9 @@ func (s *steps) Report(cs *kruise.CloneSet, _ seen, p *plan, acted error) {
 	status := &cs.Status
 	status.ObservedGeneration = cs.Generation
 	if p.wrong != "" {
-		p.conclude(status, podset.Stuck, ReasonInvalidSpec, p.wrong)
+		board := boardOf(p.now, status)
+		board.Wrong(p.wrong)
+		post(status, board)
 		return
 	}
 	sum := p.summary
@@ -59,40 +50,20 @@ func (p *plan) conditions(status *kruise.CloneSetStatus, acted error) {
 	} else if len(p.steps.Refused) > 0 {
 		refused = fmt.Errorf("%s: %s", p.steps.Refused[0].Pod, p.steps.Refused[0].Why)
 	}
-	p.failed(status, kruise.CloneSetConditionFailedScale, scale)
-	p.failed(status, kruise.CloneSetConditionFailedUpdate, errors.Join(update, refused))
-
-	if err := errors.Join(scale, update); err != nil {
-		message = fmt.Sprintf("%s; %s", message, p.text(err))
-		if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsAlreadyExists(err) {
-			p.conclude(status, podset.Stuck, ReasonRefused, message)
-			return
-		}
-		p.conclude(status, podset.Moving, ReasonProgressing, message)
-		return
-	}
-	switch p.summary.Progress {
-	case podset.Settled:
-		p.conclude(status, podset.Settled, ReasonSettled, message)
-	case podset.Stuck:
-		p.conclude(status, podset.Stuck, ReasonPodsBlocked, message)
-	default:
-		p.conclude(status, podset.Moving, ReasonProgressing, message)
-	}
-}
-
-// failed keeps a condition as long as the failure lasts. // WL-1.15
-func (p *plan) failed(status *kruise.CloneSetStatus, kind kruise.CloneSetConditionType, err error) {
-	if err == nil {
-		status.Conditions = slices.DeleteFunc(status.Conditions, func(c kruise.CloneSetCondition) bool { return c.Type == kind })
-		return
-	}
-	p.setCondition(status, kind, corev1.ConditionTrue, "", p.text(err))
+	board := boardOf(p.now, status)
+	board.Failed(string(kruise.CloneSetConditionFailedScale), p.text(scale))
+	board.Failed(string(kruise.CloneSetConditionFailedUpdate), p.text(errors.Join(update, refused)))
+	failed := errors.Join(scale, update)
+	board.Sum(p.summary.Progress, message, failed, p.text(failed))
+	post(status, board)
 }
 
 // text is the error without the names of pods that did not come to be: they are drawn anew for each try, and would make
-// each try a status to write.
+// each try a status to write. Without an error it is empty.
 func (p *plan) text(err error) string {
+	if err == nil {
+		return ""
+	}
 	text := err.Error()
 	for _, c := range p.steps.Create {
 		text = strings.ReplaceAll(text, p.set.Name+"-"+c.Slot, p.set.Name+"-*")
@@ -100,42 +71,27 @@ func (p *plan) text(err error) string {
 	return text
 }
 
-// conclude sums up in our own conditions: ready, wait, or act.
-func (p *plan) conclude(status *kruise.CloneSetStatus, progress podset.Progress, reason, message string) {
-	say := func(kind string, holds bool) {
-		text := ""
-		if holds || kind == condition.Ready {
-			text = message
-		}
-		p.setCondition(status, kruise.CloneSetConditionType(kind), corev1.ConditionStatus(condition.Of(holds)), reason, text)
+// boardOf reads the conditions.
+func boardOf(now time.Time, status *kruise.CloneSetStatus) *podset.Board {
+	board := &podset.Board{Now: now}
+	for _, c := range status.Conditions {
+		board.All = append(board.All, metav1.Condition{
+			Type: string(c.Type), Status: metav1.ConditionStatus(c.Status), LastTransitionTime: c.LastTransitionTime, Reason: c.Reason, Message: c.Message,
+		})
 	}
-	say(condition.Ready, progress == podset.Settled)
-	say(condition.Reconciling, progress == podset.Moving)
-	say(condition.Stalled, progress == podset.Stuck)
+	return board
 }
 
-// setCondition moves the transition time with the status only.
-func (p *plan) setCondition(status *kruise.CloneSetStatus, kind kruise.CloneSetConditionType, value corev1.ConditionStatus, reason, message string) {
-	want := kruise.CloneSetCondition{Type: kind, Status: value, Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(p.now)}
-	i := slices.IndexFunc(status.Conditions, func(c kruise.CloneSetCondition) bool { return c.Type == kind })
-	if i < 0 {
-		status.Conditions = append(status.Conditions, want)
-		return
+func post(status *kruise.CloneSetStatus, board *podset.Board) {
+	status.Conditions = nil
+	for _, c := range board.All {
+		status.Conditions = append(status.Conditions, kruise.CloneSetCondition{
+			Type: kruise.CloneSetConditionType(c.Type), Status: corev1.ConditionStatus(c.Status), LastTransitionTime: c.LastTransitionTime, Reason: c.Reason, Message: c.Message,
+		})
 	}
-	if status.Conditions[i].Status == value {
-		want.LastTransitionTime = status.Conditions[i].LastTransitionTime
-	}
-	status.Conditions[i] = want
 }
 
 // Conditions are those whose transitions become events.
 func (s *steps) Conditions(cs *kruise.CloneSet) []metav1.Condition {
-	var all []metav1.Condition
-	for _, c := range cs.Status.Conditions {
-		switch string(c.Type) {
-		case condition.Ready, condition.Stalled:
-			all = append(all, metav1.Condition{Type: string(c.Type), Status: metav1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message})
-		}
-	}
-	return all
+	return boardOf(time.Time{}, &cs.Status).Told()
 }

@@ -1,12 +1,7 @@
 package cloneset
 
 import (
-	"fmt"
-
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -44,43 +39,13 @@ func Validate(cs *kruise.CloneSet) field.ErrorList {
 	if n := *cs.Spec.Replicas; n < 0 {
 		all = append(all, field.Invalid(spec.Child("replicas"), n, "must not be negative"))
 	}
-	all = append(all, validateSelector(cs, spec.Child("selector"))...)
-	all = append(all, validateTemplate(&cs.Spec.Template, spec.Child("template", "spec"))...)
+	all = append(all, podset.ValidateSelector(cs.Spec.Selector, &cs.Spec.Template, spec)...)
+	all = append(all, podset.ValidateTemplate(&cs.Spec.Template, "CloneSet", spec)...)
 	if limit := cs.Spec.ScaleStrategy.MaxUnavailable; limit != nil {
 		_, errs := scaled(limit, *cs.Spec.Replicas, spec.Child("scaleStrategy", "maxUnavailable"))
 		all = append(all, errs...)
 	}
 	return append(all, validateUpdate(cs, spec.Child("updateStrategy"))...)
-}
-
-func validateSelector(cs *kruise.CloneSet, path *field.Path) field.ErrorList {
-	selector := cs.Spec.Selector
-	if selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-		return field.ErrorList{field.Required(path, "set matchLabels to labels that the template has")}
-	}
-	match, err := metav1.LabelSelectorAsSelector(selector)
-	if err != nil {
-		return field.ErrorList{field.Invalid(path, metav1.FormatLabelSelector(selector), err.Error())}
-	}
-	if !match.Matches(labels.Set(cs.Spec.Template.Labels)) {
-		return field.ErrorList{field.Invalid(field.NewPath("spec", "template", "metadata", "labels"), cs.Spec.Template.Labels,
-			fmt.Sprintf("must match the selector %q; add its labels to the template", match))}
-	}
-	return nil
-}
-
-func validateTemplate(template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	var all field.ErrorList
-	if len(template.Spec.Containers) == 0 {
-		all = append(all, field.Required(path.Child("containers"), "a pod needs at least one container"))
-	}
-	if p := template.Spec.RestartPolicy; p != "" && p != corev1.RestartPolicyAlways {
-		all = append(all, field.NotSupported(path.Child("restartPolicy"), p, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
-	}
-	if template.Spec.ActiveDeadlineSeconds != nil {
-		all = append(all, field.Forbidden(path.Child("activeDeadlineSeconds"), "remove it: pods of a CloneSet run until they are deleted"))
-	}
-	return all
 }
 
 func validateUpdate(cs *kruise.CloneSet, path *field.Path) field.ErrorList {

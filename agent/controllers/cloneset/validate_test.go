@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/pkg/condition"
 )
 
@@ -129,7 +130,7 @@ func TestWhatCannotBeRightTouchesNothing(t *testing.T) { // WL-1.2
 			if _, err := w.round(); err != nil || len(w.server.Writes()) != 0 {
 				t.Error("it is said twice")
 			}
-			if !strings.Contains(strings.Join(drain(w), "\n"), ReasonInvalidSpec) {
+			if !strings.Contains(strings.Join(drain(w), "\n"), podset.ReasonInvalidSpec) {
 				t.Error("no event says so")
 			}
 		})

@@ -18,9 +18,6 @@ import (
 	"github.com/flotilla-project/flotilla/pkg/event"
 )
 
-// logged is how many actions of a plan a log line tells.
-const logged = 10
-
 // Act writes owners and the revision that pods refer to, then the pods, then tidies up. // WL-3.3
 func (s *steps) Act(ctx context.Context, ds *kruise.DaemonSet, p *plan) error {
 	switch {
@@ -49,9 +46,7 @@ func (s *steps) Act(ctx context.Context, ds *kruise.DaemonSet, p *plan) error {
 }
 
 func (s *steps) actOnPods(ctx context.Context, ds *kruise.DaemonSet, p *plan) error {
-	if lines := p.steps.Lines(); len(lines) > 0 {
-		log.FromContext(ctx).Info("acting on pods", "actions", len(lines), "first", lines[:min(len(lines), logged)])
-	}
+	p.steps.Log(ctx)
 	err := s.hands.Act(ctx, podset.Set{
 		Owner: ds, Pods: p.pods, Hooks: hooksOf(p.set), KeepStateless: true,
 		New: p.newPod, Change: p.changeOf, Labels: p.labels,
@@ -148,17 +143,9 @@ func (s *steps) joinTwins(ctx context.Context, p *plan) error {
 				return fmt.Errorf("relabel pod %s from revision %s to %s: %w", seen.Name, twin.Name, p.history.current.Name, err)
 			}
 		}
-		if err := s.drop(ctx, twin); err != nil {
+		if err := s.hands.DropRevision(ctx, twin); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (s *steps) drop(ctx context.Context, r *appsv1.ControllerRevision) error {
-	err := s.local.Delete(ctx, &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name}}, client.Preconditions{UID: &r.UID})
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("delete revision %s: %w", r.Name, err)
 	}
 	return nil
 }
@@ -166,7 +153,7 @@ func (s *steps) drop(ctx context.Context, r *appsv1.ControllerRevision) error {
 // tidy fails quietly: the next round tries again. // WL-3.2
 func (s *steps) tidy(ctx context.Context, p *plan) {
 	for _, old := range p.trim {
-		if err := s.drop(ctx, old); err != nil {
+		if err := s.hands.DropRevision(ctx, old); err != nil {
 			log.FromContext(ctx).Error(err, "old revision stays")
 		}
 	}

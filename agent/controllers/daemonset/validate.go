@@ -56,7 +56,7 @@ func fill[V any](to **V, value V) {
 func Validate(old, ds *kruise.DaemonSet) field.ErrorList {
 	spec := field.NewPath("spec")
 	all := validateSelector(ds, spec)
-	all = append(all, validateTemplate(&ds.Spec.Template, spec.Child("template", "spec"))...)
+	all = append(all, validateTemplate(&ds.Spec.Template, spec)...)
 	all = append(all, notNegative(ds.Spec.MinReadySeconds, spec.Child("minReadySeconds"))...)
 	if limit := ds.Spec.RevisionHistoryLimit; limit != nil {
 		all = append(all, notNegative(*limit, spec.Child("revisionHistoryLimit"))...)
@@ -82,11 +82,7 @@ func validateSelector(ds *kruise.DaemonSet, spec *field.Path) field.ErrorList {
 	if err != nil {
 		return field.ErrorList{field.Invalid(path, ds.Spec.Selector, err.Error())}
 	}
-	if !match.Matches(labels.Set(ds.Spec.Template.Labels)) {
-		return field.ErrorList{field.Invalid(spec.Child("template", "metadata", "labels"), ds.Spec.Template.Labels,
-			fmt.Sprintf("must match the selector %q; add its labels to the template", match))}
-	}
-	return nil
+	return podset.Matches(match, &ds.Spec.Template, spec)
 }
 
 // selectsAll: a selector without terms, which a DaemonSet does not act on. // WL-3.3
@@ -103,17 +99,8 @@ func asSelector(s *metav1.LabelSelector, path string) (labels.Selector, error) {
 	return selector, nil
 }
 
-func validateTemplate(template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	var all field.ErrorList
-	if len(template.Spec.Containers) == 0 {
-		all = append(all, field.Required(path.Child("containers"), "a pod needs at least one container"))
-	}
-	if p := template.Spec.RestartPolicy; p != "" && p != corev1.RestartPolicyAlways {
-		all = append(all, field.NotSupported(path.Child("restartPolicy"), p, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
-	}
-	if template.Spec.ActiveDeadlineSeconds != nil {
-		all = append(all, field.Forbidden(path.Child("activeDeadlineSeconds"), "remove it: pods of a DaemonSet run until they are deleted"))
-	}
+func validateTemplate(template *corev1.PodTemplateSpec, spec *field.Path) field.ErrorList {
+	all, path := podset.ValidateTemplate(template, "DaemonSet", spec), spec.Child("template", "spec")
 	for i, v := range template.Spec.Volumes {
 		if v.GCEPersistentDisk != nil && !v.GCEPersistentDisk.ReadOnly {
 			all = append(all, field.Invalid(path.Child("volumes").Index(i).Child("gcePersistentDisk", "readOnly"), false,

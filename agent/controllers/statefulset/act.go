@@ -12,15 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
 	"github.com/flotilla-project/flotilla/pkg/event"
 )
-
-// logged is how many actions of a plan a log line tells.
-const logged = 10
 
 // Act adopts what is the set's own, and otherwise writes the revision that pods refer to, then repairs, then the pods. // WL-2.6
 func (s *steps) Act(ctx context.Context, set *kruise.StatefulSet, p *plan) error {
@@ -38,16 +34,14 @@ func (s *steps) Act(ctx context.Context, set *kruise.StatefulSet, p *plan) error
 			return &podset.Failure{Update: err}
 		}
 	}
-	if lines := p.steps.Lines(); len(lines) > 0 {
-		log.FromContext(ctx).Info("acting on pods", "actions", len(lines), "first", lines[:min(len(lines), logged)])
-	}
+	p.steps.Log(ctx)
 	s.images.Act(ctx, set, p.images)
 	if err := s.repair(ctx, set, p); err != nil {
 		return &podset.Failure{Update: err} // WL-2.6.1
 	}
 	acted := s.actOnPods(ctx, set, p)
 	resized := s.resize(ctx, set, p)
-	s.trim(ctx, p)
+	s.hands.TrimRevisions(ctx, p.trim)
 	return together(acted, resized)
 }
 
@@ -126,16 +120,4 @@ func (s *steps) writeRevision(ctx context.Context, p *plan) (err error) {
 	p.revisions, err = s.hands.WriteRevision(ctx, p.revisions)
 	p.renamed = err == nil && p.revisions.Update.Name != wanted
 	return err
-}
-
-// trim fails quietly: the next round tries again. // WL-0.5
-func (s *steps) trim(ctx context.Context, p *plan) {
-	for i := range p.trim {
-		old := &p.trim[i]
-		err := s.local.Delete(ctx, &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: old.Namespace, Name: old.Name}},
-			client.Preconditions{UID: &old.UID})
-		if client.IgnoreNotFound(err) != nil {
-			log.FromContext(ctx).Error(err, "old revision stays", "revision", old.Name)
-		}
-	}
 }

@@ -11,8 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -86,43 +84,13 @@ func Validate(set *kruise.StatefulSet) field.ErrorList {
 	if o := set.Spec.Ordinals; o != nil && o.Start < 0 {
 		all = append(all, field.Invalid(spec.Child("ordinals", "start"), o.Start, "must not be negative"))
 	}
-	all = append(all, validateSelector(set, spec.Child("selector"))...)
-	all = append(all, validateTemplate(&set.Spec.Template, spec.Child("template", "spec"))...)
+	all = append(all, podset.ValidateSelector(set.Spec.Selector, &set.Spec.Template, spec)...)
+	all = append(all, podset.ValidateTemplate(&set.Spec.Template, "StatefulSet", spec)...)
 	if s := set.Spec.ScaleStrategy; s != nil && s.MaxUnavailable != nil {
 		all = append(all, validateMaxUnavailable(set, s.MaxUnavailable, spec.Child("scaleStrategy", "maxUnavailable"))...)
 	}
 	all = append(all, validateRetention(set.Spec.PersistentVolumeClaimRetentionPolicy, spec.Child("persistentVolumeClaimRetentionPolicy"))...)
 	return append(all, validateUpdateStrategy(set, spec.Child("updateStrategy"))...)
-}
-
-func validateSelector(set *kruise.StatefulSet, path *field.Path) field.ErrorList {
-	selector := set.Spec.Selector
-	if selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-		return field.ErrorList{field.Required(path, "set matchLabels to labels that the template has")}
-	}
-	match, err := metav1.LabelSelectorAsSelector(selector)
-	if err != nil {
-		return field.ErrorList{field.Invalid(path, metav1.FormatLabelSelector(selector), err.Error())}
-	}
-	if !match.Matches(labels.Set(set.Spec.Template.Labels)) {
-		return field.ErrorList{field.Invalid(field.NewPath("spec", "template", "metadata", "labels"), set.Spec.Template.Labels,
-			fmt.Sprintf("must match the selector %q; add its labels to the template", match))}
-	}
-	return nil
-}
-
-func validateTemplate(template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	var all field.ErrorList
-	if len(template.Spec.Containers) == 0 {
-		all = append(all, field.Required(path.Child("containers"), "a pod needs at least one container"))
-	}
-	if p := template.Spec.RestartPolicy; p != "" && p != corev1.RestartPolicyAlways {
-		all = append(all, field.NotSupported(path.Child("restartPolicy"), p, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
-	}
-	if template.Spec.ActiveDeadlineSeconds != nil {
-		all = append(all, field.Forbidden(path.Child("activeDeadlineSeconds"), "remove it: pods of a StatefulSet run until they are deleted"))
-	}
-	return all
 }
 
 // validateMaxUnavailable: every percentage above zero passes, and an ordered set takes exactly the number 1. // WL-2.3

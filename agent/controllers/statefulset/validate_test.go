@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/pkg/condition"
 )
 
@@ -147,7 +148,7 @@ func TestWhatCannotBeRightTouchesNothing(t *testing.T) { // WL-2.3
 				t.Errorf("it wrote (%v)", err)
 			}
 			w.loop.Steps.Report(wrong, seen{}, plan, nil)
-			if c := wrong.Status.Conditions; len(c) != 3 || string(c[2].Type) != condition.Stalled || c[2].Status != "True" || c[2].Reason != ReasonInvalidSpec {
+			if c := wrong.Status.Conditions; len(c) != 3 || string(c[2].Type) != condition.Stalled || c[2].Status != "True" || c[2].Reason != podset.ReasonInvalidSpec {
 				t.Errorf("conditions %+v", c)
 			}
 		})
