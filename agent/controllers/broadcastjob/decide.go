@@ -99,7 +99,22 @@ func (s *steps) Decide(job *kruise.BroadcastJob, found seen, now time.Time) *pla
 	p.counts = v.counts
 	p.judge(v, now)
 	p.tells = v.tell(p)
+	if p.end != nil {
+		p.wait = p.lives()
+	}
 	return p
+}
+
+// soon is after the end of this round: its own write wakes nobody.
+const soon = 10 * time.Millisecond
+
+// lives is how long a job that ends now is kept; 0 is for ever. // BJ-15
+func (p *plan) lives() time.Duration {
+	policy := p.job.Spec.CompletionPolicy
+	if policy.Type == kruise.Never || policy.TTLSecondsAfterFinished == nil {
+		return 0
+	}
+	return max(soon, time.Duration(*policy.TTLSecondsAfterFinished)*time.Second)
 }
 
 // begin starts the clock at first sight. // BJ-10

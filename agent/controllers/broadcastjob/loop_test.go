@@ -318,15 +318,32 @@ func TestTimeToLive(t *testing.T) {
 	w := newWorld(t, 1, broadcastJob(ttl(60)))
 	w.settle()
 	w.kubelet(phase(corev1.PodSucceeded))
-	w.round()
-	if wait := w.round().RequeueAfter; wait != time.Minute {
-		t.Errorf("looks again after %v", wait)
+	for range 2 { // when it ends, and when an agent starts later
+		if wait := w.round().RequeueAfter; wait != time.Minute {
+			t.Errorf("looks again after %v", wait)
+		}
 	}
 	w.clock.SetTime(noon.Add(time.Minute))
 	w.round()
 	var gone kruise.BroadcastJob
 	if err := w.server.Plain.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "pull"}, &gone); !apierrors.IsNotFound(err) {
 		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// BJ-15: without any time to live it goes as soon as it has ended.
+func TestNoTimeToLive(t *testing.T) {
+	for life, want := range map[string]time.Duration{"none": 0, "0": soon} {
+		change := func(*kruise.BroadcastJob) {}
+		if life == "0" {
+			change = ttl(0)
+		}
+		w := newWorld(t, 1, broadcastJob(change, deadline(60)))
+		w.settle()
+		w.kubelet(phase(corev1.PodSucceeded))
+		if wait := w.round().RequeueAfter; wait != want {
+			t.Errorf("with a time to live of %s it looks again after %v", life, wait)
+		}
 	}
 }
 

@@ -78,17 +78,26 @@ func (s *steps) Decide(job *kruise.EphemeralJob, found seen, now time.Time) *pla
 		p.inject = p.next(targets)
 	}
 	p.waits = p.explain(targets)
+	if p.completed { // its own write wakes nobody
+		p.wait = max(soon, p.ttl())
+	}
 	return p
 }
 
+// soon is after the end of this round.
+const soon = 10 * time.Millisecond
+
 // age removes a job that is over when its time has come. // EJ-3
 func (p *plan) age() {
-	ttl := defaultTTL
-	if seconds := p.job.Spec.TTLSecondsAfterFinished; seconds != nil {
-		ttl = time.Duration(*seconds) * time.Second
-	}
-	left := p.job.Status.CompletionTime.Add(ttl).Sub(p.now)
+	left := p.job.Status.CompletionTime.Add(p.ttl()).Sub(p.now)
 	p.expire, p.wait = left <= 0, max(left, 0)
+}
+
+func (p *plan) ttl() time.Duration {
+	if seconds := p.job.Spec.TTLSecondsAfterFinished; seconds != nil {
+		return time.Duration(*seconds) * time.Second
+	}
+	return defaultTTL
 }
 
 // begin starts the clock at first sight. // EJ-4, EJ-7
