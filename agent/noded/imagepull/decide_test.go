@@ -230,7 +230,7 @@ func TestPresence(t *testing.T) {
 		{"nginx", "1"}: true, {"nginx", "2"}: false, {"other", "1"}: false,
 		{"nginx", digest}: true, {"nginx", digest[:60] + "bbbbbbbbbbb"}: false,
 	} {
-		if _, got := present(images, k); got != want {
+		if got := present(images, k); got != want {
 			t.Errorf("%v is there: %v", k, got)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // present reports whether the runtime has the image, under any spelling of its name. // IM-6
-func present(images []cri.Image, k Key) (cri.Image, bool) {
+func present(images []cri.Image, k Key) bool {
 	for _, i := range images {
 		spellings := i.Tags
 		if imageref.IsDigest(k.Tag) {
@@ -18,11 +18,11 @@ func present(images []cri.Image, k Key) (cri.Image, bool) {
 		}
 		for _, s := range spellings {
 			if name, tag, err := imageref.Parse(s); err == nil && name == k.Image && tag == k.Tag {
-				return i, true
+				return true
 			}
 		}
 	}
-	return cri.Image{}, false
+	return false
 }
 
 // imageID is what a status calls an image that is there, or nothing if the runtime does not say. // IM-11

@@ -114,7 +114,7 @@ func (p *puller) once(ctx context.Context, w Work) (there bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("list images: %w", err)
 		}
-		if _, there := present(images, w.Key); there {
+		if present(images, w.Key) {
 			return true, nil
 		}
 	}

@@ -135,8 +135,7 @@ func (r *reporter) Reconcile(ctx context.Context, request reconcile.Request) (re
 	for _, name := range p.settled {
 		r.restarts.forget(keyOf(request.NamespacedName, name))
 	}
-	after, err := r.restart(ctx, &pod, p.restart)
-	return reconcile.Result{RequeueAfter: sooner(wait, after)}, err
+	return reconcile.Result{RequeueAfter: sooner(wait, r.restart(ctx, &pod, p.restart))}, nil
 }
 
 // sooner is the shorter of two waits, where 0 is none.
@@ -225,7 +224,7 @@ func (r *reporter) write(ctx context.Context, pod *corev1.Pod, annotation string
 }
 
 // restart ends containers, each on its own: the kubelet starts them again, and that is news to look at.
-func (r *reporter) restart(ctx context.Context, pod *corev1.Pod, victims []victim) (wait time.Duration, err error) {
+func (r *reporter) restart(ctx context.Context, pod *corev1.Pod, victims []victim) (wait time.Duration) {
 	var failures []error
 	for _, v := range victims {
 		key := keyOf(client.ObjectKeyFromObject(pod), v.name)
@@ -242,7 +241,7 @@ func (r *reporter) restart(ctx context.Context, pod *corev1.Pod, victims []victi
 		log.FromContext(ctx).Error(err, "containers keep an old environment for now", "pod", client.ObjectKeyFromObject(pod).String())
 		wait = sooner(wait, firstPause)
 	}
-	return wait, nil
+	return wait
 }
 
 // end looks once more at what it is about to end. // CM-6
