@@ -53,7 +53,8 @@ func NewOptions() (*Options, error) {
 		Parts:       []string{"*"},
 		Sockets:     cri.Sockets{Folder: "/hostvarrun"},
 		ProfileAddr: ":10222", PluginConfig: "/kruise/CredentialProviderPlugin.yaml", PluginFolder: "/kruise/plugins",
-		Manager: manager.Options{MetricsAddr: ":10221", HealthProbeAddr: "0", QPS: 20, Burst: 40, CacheSyncTimeout: 2 * time.Minute},
+		// A kind that is defined late is waited for.
+		Manager: manager.Options{MetricsAddr: ":10221", HealthProbeAddr: "0", QPS: 20, Burst: 40, CacheSyncTimeout: 24 * time.Hour},
 		gates:   g,
 	}, err
 }
