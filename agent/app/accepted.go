@@ -15,9 +15,8 @@ var acceptedFlags = map[string]string{
 	"allow-privileged": "true", "leader-election-resource-lock": "leases", "leader-election-lease-duration": "15s",
 	"leader-election-renew-deadline": "10s", "leader-election-retry-period": "2s", "enable-pprof": "true", "pprof-addr": ":8090",
 	"sync-period": "", "expectation-timeout": "5m", "disable-no-deepcopy": "false",
-	"nodeimage-creation-delay": "30s", "ws-enabled-versioned-status": "deployment,replicaset",
-	"logtostderr": "true", "imagepulljob-workers": "3",
-	"nodeimage-workers": "3", "persistentpodstate-workers": "3",
+	"ws-enabled-versioned-status": "deployment,replicaset",
+	"logtostderr":                 "true", "persistentpodstate-workers": "3",
 	"podunavailablebudget-workers": "3", "resourcedistribution-workers": "3", "sidecarset-workers": "3", "sidecarterminator-workers": "3",
 	"uniteddeployment-workers": "3", "workloadspread-workers": "3",
 }
@@ -39,10 +38,9 @@ func bindAccepted(flags *pflag.FlagSet) {
 
 // acceptedGates are those of which nothing comes yet. // NP-10
 var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
-	"DaemonWatchingPod": beta(), "PreDownloadImageForInPlaceUpdate": alpha(), "WorkloadSpread": beta(),
+	"DaemonWatchingPod": beta(), "WorkloadSpread": beta(),
 	"PodUnavailableBudgetDeleteGate": beta(), "PodUnavailableBudgetUpdateGate": alpha(),
 	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(),
-	"PreDownloadImageForDaemonSetUpdate": alpha(), "ImagePullJobGate": alpha(),
 	"ResourceDistributionGate": alpha(), "EnhancedLivenessProbe": alpha(),
 	"ForceDeleteTimeoutExpectationGate": alpha(),
 	"EnablePodProbeMarkerOnServerless":  alpha(),

@@ -45,12 +45,13 @@ var controllers = []struct {
 			RecreateOnClaimChange:   o.gates.Enabled(RecreateOnClaimChange),
 			ExcludePreparingDelete:  o.ExcludePreparingDelete,
 			InPlace:                 o.inPlace(),
+			PreDownload:             o.pullsAhead(true),
 			FilterEvents:            o.enabled(CloneSetEventHandlerOptimization),
 			Retry:                   o.Retry,
 		})
 	}},
 	{"daemonset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
-		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler, InPlace: o.inPlace(), Retry: o.Retry})
+		return daemonset.Register(m, daemonset.Options{BindPods: !o.AssignPodsByScheduler, InPlace: o.inPlace(), PreDownload: o.pullsAhead(false), Retry: o.Retry})
 	}},
 	{"statefulset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return statefulset.Register(m, o.statefulSets())
@@ -60,6 +61,9 @@ var controllers = []struct {
 	}},
 	{"advancedcronjob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return advancedcronjob.Register(m) }},
 	{"ephemeraljob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return ephemeraljob.Register(m) }},
+	{"nodeimage", registerNodeImages},
+	{"imagepulljob", registerImagePulls},
+	{"imagelistpulljob", registerImageLists},
 	{"containerrecreaterequest", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		if !o.gates.Enabled(KruiseDaemon) {
 			return nil
@@ -144,12 +148,16 @@ func Run(ctx context.Context, o *Options) error {
 		o.Manager.Workers["StatefulSet.apps.kruise.io"] = o.StatefulSetWorkers
 	}
 	o.KindWorkers.fill(o.Manager.Workers)
+	o.narrowSecrets()
 	m, err := manager.New(cfg, scheme, ctrl.Log, "flotilla-agent", o.Manager)
 	if err != nil {
 		return err
 	}
 	err = index.ByOwner(ctx, m.GetFieldIndexer(), &corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &appsv1.ControllerRevision{})
 	if err != nil {
+		return err
+	}
+	if err := o.prepareImages(ctx, m); err != nil {
 		return err
 	}
 	if idle := o.idle(); len(idle) > 0 {

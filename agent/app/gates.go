@@ -35,6 +35,7 @@ func hanging() map[featuregate.Feature]featuregate.FeatureSpec {
 	return map[featuregate.Feature]featuregate.FeatureSpec{
 		KruiseDaemon: beta(), InPlaceUpdateEnvFromMetadata: beta(), InPlaceWorkloadVerticalScaling: alpha(),
 		CloneSetEventHandlerOptimization: alpha(), DeletionProtectionForCRDCascading: alpha(),
+		ImagePullJobGate: alpha(), PreDownloadImageForInPlaceUpdate: alpha(), PreDownloadImageForDaemonSetUpdate: alpha(),
 	}
 }
 

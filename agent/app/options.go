@@ -65,6 +65,8 @@ type Options struct {
 	StatefulSetWorkers int
 	// KindWorkers is how many objects of other kinds are reconciled at a time.
 	KindWorkers KindWorkers
+	// Images is what pulls images ahead.
+	Images ImageOptions
 	// Retry is how soon objects that failed are tried again (WL-0.8).
 	Retry manager.Retry
 	// Manager is what hub and agent share.
@@ -100,6 +102,7 @@ func NewOptions() (*Options, error) {
 		AssignJobPodsByScheduler: true,
 		Retry:                    manager.DefaultRetry(),
 		KindWorkers:              newKindWorkers(),
+		Images:                   newImageOptions(),
 		Link:                     hub,
 		Webhooks:                 newWebhookOptions(),
 		gates:                    gates,
@@ -124,6 +127,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 		"let the scheduler put pods of BroadcastJobs on their nodes; otherwise they are bound at creation")
 	flags.IntVar(&o.StatefulSetWorkers, "statefulset-workers", o.StatefulSetWorkers, "StatefulSets reconciled at a time; --workers=StatefulSet.apps.kruise.io=N wins")
 	o.KindWorkers.bind(flags)
+	o.Images.bind(flags)
 	o.gates.AddFlag(flags)
 	o.Retry.Bind(flags)
 	o.Manager.Bind(flags)
@@ -135,7 +139,7 @@ func (o *Options) Bind(flags *pflag.FlagSet) {
 // Validate lists everything that is wrong.
 func (o *Options) Validate() []error {
 	_, problems := cmd.Choose(names(), o.Controllers)
-	problems = slices.Concat(problems, o.Manager.Validate(), o.Retry.Validate(), o.Webhooks.validate(), o.KindWorkers.validate())
+	problems = slices.Concat(problems, o.Manager.Validate(), o.Retry.Validate(), o.Webhooks.validate(), o.KindWorkers.validate(), o.Images.validate())
 	if len(o.Link.BootstrapKubeconfigs) > 0 && !o.gates.Enabled(MultipleHubs) {
 		problems = append(problems, fmt.Errorf("--bootstrap-kubeconfigs: several hubs need --feature-gates=%s=true", MultipleHubs))
 	}
@@ -159,6 +163,6 @@ func (o *Options) statefulSets() statefulset.Options {
 	return statefulset.Options{
 		AutoDeletePVC: o.gates.Enabled(StatefulSetAutoDeletePVC), AutoResizePVC: o.gates.Enabled(StatefulSetAutoResizePVC),
 		StartOrdinal: o.gates.Enabled(StatefulSetStartOrdinal), PodIndexLabel: o.gates.Enabled(PodIndexLabel),
-		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate), InPlace: o.inPlace(), Retry: o.Retry,
+		PreparingUpdateAsUpdate: o.gates.Enabled(PreparingUpdateAsUpdate), InPlace: o.inPlace(), PreDownload: o.pullsAhead(true), Retry: o.Retry,
 	}
 }

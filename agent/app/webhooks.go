@@ -116,6 +116,7 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		Pods:             pods,
 		AllPods:          o.enabled(KruisePodReadinessGate),
 		Protection:       guard,
+		ImagePulls:       o.enabled(ImagePullJobGate),
 		StatefulSets:     o.statefulSets(),
 		Daemon:           o.gates.Enabled(KruiseDaemon),
 		ProbeMarkers:     o.enabled(PodProbeMarkerGate),

@@ -21,6 +21,8 @@ var workerFlags = map[string]string{
 	"advancedcronjob-workers": "AdvancedCronJob.apps.kruise.io",
 	"broadcastjob-workers":    "BroadcastJob.apps.kruise.io",
 	"crr-workers":             "ContainerRecreateRequest.apps.kruise.io",
+	"imagepulljob-workers":    "ImagePullJob.apps.kruise.io",
+	"nodeimage-workers":       "NodeImage.apps.kruise.io",
 	"nodepodprobe-workers":    "NodePodProbe.apps.kruise.io",
 	"podprobemarker-workers":  "PodProbeMarker.apps.kruise.io",
 }

@@ -41,6 +41,8 @@ type Options struct {
 	Daemon bool
 	// ProbeMarkers may be made: gate PodProbeMarkerGate.
 	ProbeMarkers bool
+	// ImagePulls may be asked for: gate ImagePullJobGate.
+	ImagePulls bool
 	// StatefulSets are the gates of their controller.
 	StatefulSets controller.Options
 }
@@ -75,6 +77,7 @@ func Register(m ctrl.Manager, o Options) error {
 		daemonSetDefaults:   daemonset.Defaulter(),
 		daemonSets:          daemonset.Validator(judge),
 	})
+	hooks = append(hooks, images(o.Daemon, o.ImagePulls)...)
 	hooks = append(hooks, jobs(judge, o.TemplateDefaults)...)
 	if o.Pods {
 		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))

@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -34,6 +35,8 @@ import (
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 const (
+	// workers is how many lists are reconciled at a time; there is no flag. // NP-11.1
+	workers = 3
 	// source is whom events come from. // SJ-7
 	source = "imagelistpulljob-controller"
 	// hashLabel holds the hash of the template, on lists and their children. // IL-3
@@ -50,6 +53,7 @@ func Register(mgr manager.Manager) error {
 	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &kruise.ImageListPullJob{}, handler.OnlyControllerOwner())
 	err := ctrl.NewControllerManagedBy(mgr).Named("imagelistpulljob").
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		For(&kruise.ImageListPullJob{}, builder.WithPredicates(changed)).
 		Watches(&kruise.ImagePullJob{}, podset.Gather(owner)).
 		Complete(reconciler)

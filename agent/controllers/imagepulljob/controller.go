@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -46,10 +47,15 @@ const (
 	defaultParallelism = 1
 )
 
+// writers is how many NodeImages are written at a time.
+const writers = 4
+
 // Options are what an operator chooses.
 type Options struct {
 	// ConfigNamespace is where node daemons read pull secrets: environment variable KRUISE_DAEMON_CONFIG_NS. // SJ-0.2
 	ConfigNamespace string
+	// Secrets says that we may read those that jobs name.
+	Secrets bool
 }
 
 // Register starts the controller with the manager, whose scheme has to know kinds of apps.kruise.io.
@@ -65,17 +71,21 @@ func Register(mgr manager.Manager, o Options) error {
 		Steps: steps, Client: local, New: func() *kruise.ImagePullJob { return &kruise.ImagePullJob{} },
 	}
 	watch := watches{local: local, options: o}
-	err := ctrl.NewControllerManagedBy(mgr).Named("imagepulljob").
+	b := ctrl.NewControllerManagedBy(mgr).Named("imagepulljob")
+	if o.Secrets {
+		b = b.Watches(&corev1.Secret{}, watch.secrets())
+	}
+	err := b.
 		For(&kruise.ImagePullJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&kruise.NodeImage{}, watch.images()).
 		Watches(&corev1.Pod{}, watch.pods()).
-		Watches(&corev1.Secret{}, watch.secrets()).
 		Watches(&corev1.Namespace{}, watch.namespaces()).
 		Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("register imagepulljob controller: %w", err)
 	}
 	err = ctrl.NewControllerManagedBy(mgr).Named("imagepulljob-nodes").
+		WithOptions(controller.Options{MaxConcurrentReconciles: writers}).
 		WatchesRawSource(source.Func(func(_ context.Context, q queue) error { orders.open(q); return nil })).
 		Complete(orders)
 	if err != nil {

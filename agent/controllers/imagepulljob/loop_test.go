@@ -298,3 +298,16 @@ func TestAnOddSecretIsReadPastTheCache(t *testing.T) { // IP-5
 func statefulSet() client.Object {
 	return &beta.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}
 }
+
+func TestWithoutTheRightToReadSecretsAJobSaysSo(t *testing.T) { // IP-5
+	w := newWorld(t, home(), secret("robot", "one"), nodeImage("a"), pullJob(withSecrets("robot")), pullJob(called("open")))
+	w.steps.options.Secrets = false
+	w.round("pull", "open")
+	if text := w.job().Status.Message; !strings.Contains(text, "apply deploy/member/rbac/more/pull-secrets.yaml") {
+		t.Error(text)
+	}
+	w.deliver()
+	if tags := w.nodes()[0].Spec.Images["nginx"].Tags; len(tags) != 1 || tags[0].OwnerReferences[0].Name != "open" {
+		t.Errorf("%+v", tags)
+	}
+}

@@ -32,10 +32,13 @@ func (s *steps) Observe(ctx context.Context, job *kruise.ImagePullJob) (seen, er
 		found.wrong = errs.ToAggregate().Error()
 	}
 	over := job.DeletionTimestamp != nil || job.Status.CompletionTime != nil
-	if len(job.Spec.PullSecrets) > 0 || over {
+	switch {
+	case s.options.Secrets && (len(job.Spec.PullSecrets) > 0 || over):
 		if err := s.secrets(ctx, job, over, &found); err != nil {
 			return found, err
 		}
+	case !over && len(job.Spec.PullSecrets) > 0:
+		found.wrong = "the agent may not read pull secrets; apply deploy/member/rbac/more/pull-secrets.yaml and restart it"
 	}
 	if over || found.wrong != "" {
 		return found, nil

@@ -127,7 +127,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 // restart is another agent, which knows nothing of the last one.
 func (w *world) restart() {
 	w.desk = newDesk(w.server, w.events, w.clock)
-	w.steps = newSteps(w.server, w.server.Plain, w.events, w.desk, Options{ConfigNamespace: defaultNamespace})
+	w.steps = newSteps(w.server, w.server.Plain, w.events, w.desk, Options{ConfigNamespace: defaultNamespace, Secrets: true})
 	w.steps.luck = func(int32) int32 { return 7 }
 	w.loop = &loop.Loop[*kruise.ImagePullJob, seen, *plan]{
 		Steps: w.steps, Client: w.server, Clock: w.clock, New: func() *kruise.ImagePullJob { return &kruise.ImagePullJob{} },
