@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/agent/noded/cri"
+	"github.com/flotilla-project/flotilla/agent/podset/containermeta"
 	"github.com/flotilla-project/flotilla/test/fleet"
 )
 
@@ -83,8 +84,8 @@ func (n *node) forget(images ...string) {
 func (n *node) status(image string) kruisev1alpha1.ImageTagStatus {
 	n.Helper()
 	var obj kruisev1alpha1.NodeImage
-	if err := n.east.Get(n.Context(), client.ObjectKey{Name: n.name}, &obj); err != nil {
-		n.Fatal(err)
+	if err := n.east.Get(n.Context(), client.ObjectKey{Name: n.name}, &obj); err != nil { // an API server that is coming back
+		return kruisev1alpha1.ImageTagStatus{Message: err.Error()}
 	}
 	for _, t := range obj.Status.ImageStatuses[image].Tags {
 		return t
@@ -165,12 +166,12 @@ func TestNodedPullsOntoRealNodes(t *testing.T) {
 	})
 }
 
-// A killed containerd and a killed daemon cost time and nothing else: what was being pulled is pulled, what is finished is
+// A killed containerd, a killed daemon and an API server that is away cost time and nothing else: what was being pulled is pulled, what is finished is
 // not pulled again. // CR-2, IM-3
 func TestNodedLosesNoPull(t *testing.T) {
 	n := begin(t).node(0)
-	const first, second = "registry.local/faults/slow/one", "registry.local/faults/slow/two"
-	n.forget(first, second)
+	const first, second, third = "registry.local/faults/slow/one", "registry.local/faults/slow/two", "registry.local/faults/slow/three"
+	n.forget(first, second, third)
 
 	n.change(func(images map[string]kruisev1alpha1.ImageSpec) {
 		images[first] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 120)}
@@ -207,6 +208,91 @@ func TestNodedLosesNoPull(t *testing.T) {
 	if again := n.status(first); again.StartTime == nil || !again.StartTime.Equal(done.StartTime) || !again.CompletionTime.Equal(done.CompletionTime) {
 		t.Errorf("pulled again after a restart: %+v, before %+v", again, done)
 	}
+
+	n.change(func(images map[string]kruisev1alpha1.ImageSpec) {
+		images[third] = kruisev1alpha1.ImageSpec{Tags: want("1", 0, 120)}
+	})
+	n.untilPhase(third, kruisev1alpha1.ImagePhasePulling)
+	if err := n.eastern().StopAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.until("it is there while nobody can be told", func() string {
+		if _, err := n.runtime.Image(t.Context(), third+":1"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	n.pause(5 * time.Second)
+	if err := n.eastern().StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.untilPhase(third, kruisev1alpha1.ImagePhaseSucceeded)
+}
+
+// CM-3, CM-5, CM-6: an update in place that changes a label changes the environment made of it, by one restart of that one
+// container in the same pod; its neighbour and its other containers go on.
+func TestNodedRestartsContainersForTheirEnvironment(t *testing.T) {
+	w := begin(t)
+	w.eastNamespace()
+	if err := w.Apply(t.Context(), east, strings.ReplaceAll(envCloneSet, "NAMESPACE", w.ns)); err != nil {
+		t.Fatal(err)
+	}
+	pod := func() *corev1.Pod {
+		var list corev1.PodList
+		if err := w.east.List(t.Context(), &list, client.InNamespace(w.ns), client.MatchingLabels{"app": "env"}); err != nil || len(list.Items) != 1 {
+			return &corev1.Pod{}
+		}
+		return &list.Items[0]
+	}
+	runsWith := func(team string, restarts int32) string {
+		p := pod()
+		seen := containermeta.Of(p)["main"].Hashes.ExtractedEnvFromMetadataHash
+		if !isReady(p) || len(p.Status.ContainerStatuses) != 2 || p.Labels["team"] != team || seen != containermeta.ExpectedEnv(p, &p.Spec.Containers[0]) {
+			return fmt.Sprintf("labels %v, environment %d, %+v", p.Labels, seen, p.Status)
+		}
+		for _, c := range p.Status.ContainerStatuses {
+			if want := map[string]int32{"main": restarts, "side": 0}[c.Name]; c.RestartCount != want {
+				return fmt.Sprintf("%s was restarted %d times", c.Name, c.RestartCount)
+			}
+		}
+		return ""
+	}
+	w.until("a first report", func() string { return runsWith("a", 0) })
+	before := pod()
+	_, err := w.Kubectl(t.Context(), east, "-n", w.ns, "patch", "cloneset", "env", "--type=merge", "-p", `{"spec":{"template":{"metadata":{"labels":{"team":"b"}}}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until("a restart with the new environment", func() string { return runsWith("b", 1) })
+	if after := pod(); after.UID != before.UID {
+		t.Error("the pod was replaced")
+	}
+	printed, err := w.Kubectl(t.Context(), east, "-n", w.ns, "exec", before.Name, "-c", "main", "--", "env")
+	if err != nil || !strings.Contains(printed, "TEAM=b\n") {
+		t.Errorf("%s, %v", printed, err)
+	}
+}
+
+const envCloneSet = `{"apiVersion":"apps.kruise.io/v1alpha1","kind":"CloneSet","metadata":{"name":"env","namespace":"NAMESPACE"},
+"spec":{"replicas":1,"selector":{"matchLabels":{"app":"env"}},"updateStrategy":{"type":"InPlaceIfPossible"},
+"template":{"metadata":{"labels":{"app":"env","team":"a"}},"spec":{"readinessGates":[{"conditionType":"InPlaceUpdateReady"}],"containers":[
+{"name":"main","image":"registry.local/web:v1","env":[{"name":"TEAM","valueFrom":{"fieldRef":{"fieldPath":"metadata.labels['team']"}}}]},
+{"name":"side","image":"registry.local/web:v1","args":["sleep"]}]}}}}`
+
+// eastNamespace makes the story's namespace on east, with the service account that pods wait for.
+func (w *world) eastNamespace() {
+	w.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}
+	if err := w.east.Create(w.Context(), ns); err != nil && !apierrors.IsAlreadyExists(err) {
+		w.Fatal(err)
+	}
+	w.until("a service account", func() string {
+		err := w.east.Get(w.Context(), client.ObjectKey{Namespace: w.ns, Name: "default"}, &corev1.ServiceAccount{})
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 }
 
 // pause lets something get under way that shows nowhere.
@@ -248,16 +334,10 @@ func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "elsewhere"}, Spec: corev1.PodSpec{
 		NodeName: other.name, Containers: []corev1.Container{{Name: "main", Image: image("v1")}},
 	}}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}
-	if err := w.east.Create(t.Context(), ns); err != nil && !apierrors.IsAlreadyExists(err) {
+	w.eastNamespace()
+	if err := w.east.Create(t.Context(), pod.DeepCopy()); err != nil {
 		t.Fatal(err)
 	}
-	w.until("a pod", func() string { // its namespace's service account takes a moment
-		if err := w.east.Create(t.Context(), pod.DeepCopy()); err != nil && !apierrors.IsAlreadyExists(err) {
-			return err.Error()
-		}
-		return ""
-	})
 	err = write(pod.DeepCopy(), `{"metadata":{"annotations":{"apps.kruise.io/runtime-containers-meta":"{}"}}}`)
 	if err == nil || !strings.Contains(err.Error(), "may not write pods of node '"+other.name+"'") {
 		t.Errorf("another's pod: %v", err)
