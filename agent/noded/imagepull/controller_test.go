@@ -2,6 +2,7 @@ package imagepull
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,8 @@ type rig struct {
 	steps  *steps
 	loop   *loop.Loop[*kruisev1alpha1.NodeImage, facts, plan]
 	writes int
+	// away is what the API server says to writes.
+	away error
 }
 
 func newRig(t *testing.T, r cri.Runtime, objs ...client.Object) *rig {
@@ -37,6 +40,9 @@ func newRig(t *testing.T, r cri.Runtime, objs ...client.Object) *rig {
 	g := &rig{T: t}
 	g.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objs...).WithStatusSubresource(&kruisev1alpha1.NodeImage{}).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			if g.away != nil {
+				return g.away
+			}
 			g.writes++
 			return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
 		}}).Build()
@@ -112,6 +118,28 @@ func TestABusySpecDoesNotFloodTheAPIServer(t *testing.T) {
 		synctest.Wait()
 		if s, _ := g.round(); s.Succeeded != 1 || s.ImageStatuses["nginx"].Tags[0].Version != 40 {
 			t.Errorf("in the end %+v", s)
+		}
+	})
+}
+
+// What came of a pull waits for an API server that is away, and is not pulled again meanwhile.
+func TestAResultIsKeptUntilItIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &critest.Runtime{}
+		g := newRig(t, r, nodeImage(tag("1", 0)))
+		g.away = errors.New("connection refused")
+		for range 10 {
+			_, err := g.steps.reconcile(t.Context(), g.loop, reconcile.Request{NamespacedName: client.ObjectKey{Name: "n1"}})
+			if err == nil && g.steps.writes.has(time.Now()) {
+				t.Fatal("a write that failed is forgotten")
+			}
+			synctest.Wait()
+			wait(t.Context(), time.Second)
+		}
+		g.away = nil
+		wait(t.Context(), time.Minute)
+		if s, _ := g.round(); s.Succeeded != 1 || len(r.Pulls()) != 1 {
+			t.Errorf("%+v after %d pulls", s, len(r.Pulls()))
 		}
 	})
 }
