@@ -145,7 +145,7 @@ func TestNodedPullsOntoRealNodes(t *testing.T) {
 		}
 	}
 	for image, words := range map[string]string{
-		missing: "not found", private: "401 Unauthorized", broken: "503 Service Unavailable", forged: "digest", late: "took longer than 3s",
+		missing: "not found", private: "no basic auth credentials", broken: "503 Service Unavailable", forged: "digest", late: "took longer than 3s",
 	} {
 		s := n.untilPhase(image, kruisev1alpha1.ImagePhaseFailed)
 		if !strings.Contains(s.Message, words) || s.CompletionTime == nil {
@@ -157,7 +157,7 @@ func TestNodedPullsOntoRealNodes(t *testing.T) {
 	}
 	n.until("events that tell", func() string {
 		told, err := n.Kubectl(t.Context(), east, "describe", "nodeimage", n.name)
-		for _, word := range []string{"PullImageSucceed", "PullImageFailed", "PullImageRetrying", "401 Unauthorized", "kruise-daemon-imagepuller"} {
+		for _, word := range []string{"PullImageSucceed", "PullImageFailed", "PullImageRetrying", "no basic auth credentials", "kruise-daemon-imagepuller"} {
 			if err != nil || !strings.Contains(told, word) {
 				return fmt.Sprintf("no %s in %s, %v", word, told, err)
 			}
@@ -323,7 +323,7 @@ func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
 	write := func(obj client.Object, patch string) error {
 		return token.Status().Patch(t.Context(), obj, client.RawPatch(types.MergePatchType, []byte(patch)))
 	}
-	const harmless = `{"status":{"firstSyncStatus":{"message":"seen"}}}`
+	const harmless = `{"status":{"desired":0,"firstSyncStatus":{"message":"seen"}}}`
 	if err := write(&kruisev1alpha1.NodeImage{ObjectMeta: metav1.ObjectMeta{Name: own.name}}, harmless); err != nil {
 		t.Errorf("its own: %v", err)
 	}
