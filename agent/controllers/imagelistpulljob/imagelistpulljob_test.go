@@ -119,7 +119,7 @@ func (w *world) report(image string, s kruise.ImagePullJobStatus) {
 	}
 }
 
-func TestAListFromStartToEnd(t *testing.T) { // IL-3 to IL-7
+func TestAListFromStartToEnd(t *testing.T) { // IL-3, IL-4, IL-5, IL-6, IL-7
 	w := newWorld(t, list("nginx", "redis", "httpd"))
 	w.change(func(l *kruise.ImageListPullJob) { l.Spec.CompletionPolicy.TTLSecondsAfterFinished = new(int32(60)) })
 	w.round()

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-func TestAPullFromStartToEnd(t *testing.T) { // IP-10 to IP-16
+func TestAPullFromStartToEnd(t *testing.T) { // IP-10, IP-13, IP-14, IP-15, IP-16
 	w := newWorld(t, home(), nodeImage("a"), nodeImage("b"), nodeImage("c"), pullJob(parallel("2"), ttl(60)))
 	w.round()
 	w.says("3 desired, 2 active, 0 succeeded, 0 failed: job is running, progress 0.0%")

@@ -111,7 +111,7 @@ func outcome(p *plan) string {
 	return strings.Join(words, " ")
 }
 
-func TestDecide(t *testing.T) { // NI-3 to NI-7
+func TestDecide(t *testing.T) { // NI-3, NI-4, NI-5, NI-6, NI-7, NI-10
 	foreign := corev1.ObjectReference{APIVersion: "example.io/v1", Kind: "Mirror", Name: "m", UID: "mirror"}
 	for name, tc := range map[string]struct {
 		image   *kruise.NodeImage
