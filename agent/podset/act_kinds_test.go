@@ -69,7 +69,7 @@ func TestNameThatTheServerChoseIsTold(t *testing.T) {
 
 func TestTheShortestWaitWins(t *testing.T) { // WL-0.8
 	var plan podset.Plan
-	for _, wait := range []time.Duration{time.Minute, 0, time.Second, time.Hour} {
+	for _, wait := range []time.Duration{time.Minute, 0, time.Second, time.Hour, 0} {
 		plan.Wake(wait)
 	}
 	if plan.Recheck() != time.Second {

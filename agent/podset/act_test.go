@@ -319,6 +319,9 @@ func TestRecreateMarksOnly(t *testing.T) { // WL-1.13
 	if s.pod("web-x").Labels[kruise.SpecifiedDeleteKey] != "true" || s.told[0].Do != podset.MarkedForRecreate {
 		t.Errorf("told %v", s.told)
 	}
+	if s.pod("web-x").Labels["slot"] != "web-x" {
+		t.Errorf("labels %v", s.pod("web-x").Labels)
+	}
 }
 
 func TestDeleteTakesWhatWasSeen(t *testing.T) { // WL-0.7

@@ -127,3 +127,11 @@ func TestDiff(t *testing.T) {
 		})
 	}
 }
+
+// WL-1.8: planned deletions come before the rollout when both ask for as many.
+func TestSurgeForDeletionsAndRolloutAlike(t *testing.T) {
+	spec := Spec{MaxSurge: 5}
+	if surge, old := spec.surge(1, -1, 1, 0, 1); surge != 1 || old != 1 {
+		t.Errorf("surge %d, of them %d old", surge, old)
+	}
+}

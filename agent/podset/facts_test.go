@@ -1,6 +1,7 @@
 package podset_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +94,8 @@ func TestFacts(t *testing.T) {
 			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: "False", Reason: "Unschedulable",
 				Message: "0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."})
 		}, func(p *podset.Pod) { p.Blocked = "Unschedulable (0/2 nodes are available: 2 Insufficient cpu)" }},
+		"as many words as fit": {podset.Lens{}, unschedulable(200), func(p *podset.Pod) { p.Blocked = "Unschedulable (" + strings.Repeat("x", 200) + ")" }},
+		"too many words":       {podset.Lens{}, unschedulable(201), func(p *podset.Pod) { p.Blocked = "Unschedulable" }},
 		"sidecars count their restarts apart": {podset.Lens{}, func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "side", RestartPolicy: &always}, {Name: "init"}}
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "side", RestartCount: 5}, {Name: "init", RestartCount: 9}}
@@ -175,5 +178,13 @@ func TestHooksOf(t *testing.T) {
 	got := podset.HooksOf(&pub.Lifecycle{PreDelete: &pub.LifecycleHook{MarkPodNotReady: true}})
 	if d := cmp.Diff(&podset.Lifecycle{PreDelete: &podset.Hook{MarkNotReady: true}}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func unschedulable(words int) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{
+			Type: corev1.PodScheduled, Status: "False", Reason: "Unschedulable", Message: strings.Repeat("x", words),
+		})
 	}
 }

@@ -269,3 +269,11 @@ func scattered(bits string) string {
 	}
 	return string(order)
 }
+
+// WL-0.1: without minReadySeconds a pod is available at once, also by a clock that is ahead of ours.
+func TestAClockThatIsAheadWakesNobody(t *testing.T) {
+	plan := Decide(steady(1), []Pod{up("1", "b", readyFor(-time.Hour))}, noon)
+	if !plan.Empty() || plan.Recheck() != 0 {
+		t.Errorf("%+v", plan)
+	}
+}

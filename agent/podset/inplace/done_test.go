@@ -75,6 +75,38 @@ func TestCompletionByTheNodeDaemonsReport(t *testing.T) {
 	}
 }
 
+// WL-1.16
+func TestShown(t *testing.T) {
+	if !Shown(running()) {
+		t.Error("a pod that never changed")
+	}
+	p := start(t, running(), Spec{Revision: "web-b", ContainerImages: map[string]string{"main": "web:2"}})
+	if Shown(p) {
+		t.Error("the old image")
+	}
+	p.Status.ContainerStatuses[0].ImageID = "sha:web2"
+	if !Shown(p) {
+		t.Error("the new image")
+	}
+}
+
+// WL-4.4: what the record says was updated.
+func TestTheRecordSaysWhatIsUpdated(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spec                   Spec
+		images, resources, env bool
+	}{
+		"images":      {Spec{ContainerImages: map[string]string{"main": "web:2"}}, true, false, false},
+		"resources":   {Spec{ContainerResources: map[string]corev1.ResourceRequirements{"main": {Limits: cpu("2")}}}, false, true, false},
+		"environment": {Spec{UpdateEnvFromMetadata: true}, false, false, true},
+	} {
+		state := stateOf(start(t, running(), tc.spec))
+		if state.UpdateImages != tc.images || state.UpdateResources != tc.resources || state.UpdateEnvFromMetadata != tc.env {
+			t.Errorf("%s: %+v", name, state)
+		}
+	}
+}
+
 // WL-4.6
 func TestCompletionOfResources(t *testing.T) {
 	resized := func() *corev1.Pod {
@@ -153,6 +185,8 @@ func TestQoS(t *testing.T) {
 	aside.InitContainers = []corev1.Container{{}}
 	whole := with(nil, nil)
 	whole.Resources = &corev1.ResourceRequirements{Limits: full}
+	silent := with(nil, cpu("1"))
+	silent.Resources = &corev1.ResourceRequirements{}
 	for name, tc := range map[string]struct {
 		spec corev1.PodSpec
 		want corev1.PodQOSClass
@@ -165,6 +199,7 @@ func TestQoS(t *testing.T) {
 		"both limits and requests":            {with(full, full), corev1.PodQOSGuaranteed},
 		"both limits and a smaller request":   {with(full, cpu("500m")), corev1.PodQOSBurstable},
 		"an init container without any":       {aside, corev1.PodQOSBurstable},
+		"a pod as a whole that says nothing":  {silent, corev1.PodQOSBurstable},
 		"limits of the pod as a whole decide": {whole, corev1.PodQOSGuaranteed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,6 +235,7 @@ func TestResizeBlocked(t *testing.T) {
 		"more than the node has":    {corev1.PodCondition{Type: "PodResizePending", Status: "True", Reason: "Infeasible", Message: "Node didn't have enough capacity"}, "ResizeInfeasible (Node didn't have enough capacity)"},
 		"more than is free":         {corev1.PodCondition{Type: "PodResizePending", Status: "True", Reason: "Deferred"}, "ResizeDeferred"},
 		"too many words":            {corev1.PodCondition{Type: "PodResizePending", Status: "True", Reason: "Deferred", Message: long}, "ResizeDeferred"},
+		"as many words as fit":      {corev1.PodCondition{Type: "PodResizePending", Status: "True", Reason: "Deferred", Message: long[1:]}, "ResizeDeferred (" + long[1:] + ")"},
 		"over":                      {corev1.PodCondition{Type: "PodResizePending", Status: "False", Reason: "Deferred"}, ""},
 		"the runtime cannot":        {corev1.PodCondition{Type: "PodResizeInProgress", Status: "True", Reason: "Error", Message: "no such cgroup"}, "ResizeError (no such cgroup)"},
 		"in progress":               {corev1.PodCondition{Type: "PodResizeInProgress", Status: "True"}, ""},

@@ -158,6 +158,15 @@ func TestDiff(t *testing.T) { // WL-4.3
 			refs:     map[string]metav1.ObjectMeta{"log": {Labels: map[string]string{"app": "shop"}}},
 			metadata: `{"metadata":{"labels":{"tier":"front"}}}`,
 		},
+		"an annotation that a container reads": {
+			from: readsAnnotation,
+			to: func(t *corev1.PodTemplateSpec) {
+				readsAnnotation(t)
+				t.Annotations["team"] = "b"
+			},
+			gates: Gates{EnvFromMetadata: true},
+			refs:  map[string]metav1.ObjectMeta{"main": {Annotations: map[string]string{"team": "b"}}},
+		},
 		"a label that a container reads, and nothing else": {
 			from: readsLabel,
 			to: func(t *corev1.PodTemplateSpec) {
@@ -284,6 +293,12 @@ func guaranteed(limit, request string) func(*corev1.PodTemplateSpec) {
 		give(t.Spec.Containers)
 		t.Spec.InitContainers = nil
 	}
+}
+
+func readsAnnotation(t *corev1.PodTemplateSpec) {
+	t.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "TEAM", ValueFrom: &corev1.EnvVarSource{
+		FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['team']"},
+	}}}
 }
 
 func readsLabel(t *corev1.PodTemplateSpec) {

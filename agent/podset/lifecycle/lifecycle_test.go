@@ -185,3 +185,32 @@ func TestAGateNobodySpokeOfIsOpened(t *testing.T) { // WL-4.8
 		t.Errorf("a gate that somebody closed was opened: %+v", c)
 	}
 }
+
+// WL-4.9, WL-4.12.9: the hook's message goes with Updated and with no state before.
+func TestWhenTheUpdateHookLetsThePodBeReady(t *testing.T) {
+	hooks := &pub.Lifecycle{InPlaceUpdate: &pub.LifecycleHook{MarkPodNotReady: true}}
+	for to, want := range map[State]corev1.ConditionStatus{Updating: "False", PreparingNormal: "False", Updated: "True", Normal: "True"} {
+		p := gated(is(corev1.ContainersReady, "True"), is(pub.KruisePodReadyConditionType, "True"))
+		Move(p, PreparingUpdate, hooks, noon)
+		Move(p, to, hooks, noon)
+		if got := Condition(p, pub.KruisePodReadyConditionType).Status; got != want {
+			t.Errorf("%s: %s", to, got)
+		}
+	}
+}
+
+// WL-4.8: a message that is there, in a condition that somebody set to True.
+func TestAMessageThatIsThereCloses(t *testing.T) {
+	p := gated(is(corev1.ContainersReady, "True"))
+	AddMessage(p, Message{agent, preDeleteHook}, noon)
+	Condition(p, pub.KruisePodReadyConditionType).Status = corev1.ConditionTrue
+	AddMessage(p, Message{agent, preDeleteHook}, noon)
+	if c := Condition(p, pub.KruisePodReadyConditionType); c.Status != "False" || c.Message != `[{"userAgent":"Lifecycle","key":"preDeleteHook"}]` {
+		t.Errorf("%+v", c)
+	}
+	c := *Condition(p, pub.KruisePodReadyConditionType)
+	AddMessage(p, Message{agent, preDeleteHook}, noon.Add(time.Hour))
+	if d := cmp.Diff(c, *Condition(p, pub.KruisePodReadyConditionType)); d != "" {
+		t.Error(d)
+	}
+}

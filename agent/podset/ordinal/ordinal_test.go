@@ -146,6 +146,8 @@ var plans = map[string]struct {
 	"an ended pod keeps being waited for":                                       {set(1, hooks(preDelete)), []Pod{up(0, "b", ended, hookedDelete, in(podset.PreparingDelete)), up(4, "b")}, ""},
 	"a stale claim ends the pass":                                               {set(2, settledOn("b"), parallel, func(s *Spec) { s.Stale = map[int]string{0: "data-web-0"} }), []Pod{up(5, "b")}, ""}, // WL-2.8
 	"claims of a pending pod are made":                                          {set(1, settledOn("b")), []Pod{up(0, "b", starting, lacking, wrong)}, "repair 0"},
+	"claims of a pending pod are made even if that is all":                      {set(1, settledOn("b")), []Pod{up(0, "b", starting, lacking)}, "repair 0"},
+	"claims of a running pod come with its update":                              {set(1, settledOn("b")), []Pod{up(0, "b", lacking)}, ""},
 	"an available pod is repaired":                                              {set(1, settledOn("b")), []Pod{up(0, "b", wrong)}, "repair 0"}, // WL-2.4
 	"an ordered set repairs nobody that is not available":                       {set(1, settledOn("b")), []Pod{up(0, "b", unready, wrong)}, ""},
 	"a parallel set repairs whoever is there":                                   {set(1, settledOn("b"), parallel), []Pod{up(0, "b", unready, wrong)}, "repair 0"},
@@ -268,6 +270,25 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// WL-0.1: without minReadySeconds a pod is available at once, also by a clock that is ahead of ours or that nobody wrote down.
+func ahead(p *Pod)     { p.ReadySince = noon.Add(time.Hour) }
+func unwritten(p *Pod) { p.ReadySince = time.Time{} }
+
+func TestAvailableAtOnce(t *testing.T) {
+	for _, since := range []mark{ahead, unwritten} {
+		if got := short(Decide(set(2, settledOn("b")), []Pod{up(0, "b", since)}, noon)); got != "create 1b" {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+// WL-2.16.3
+func TestWhatTheScaleBudgetHoldsBackIsCounted(t *testing.T) {
+	if got := Decide(set(4, settledOn("b"), parallel, scaleDown(2)), ups("b", 3, 3), noon).Waiting.Creates; got != 1 {
+		t.Errorf("%d", got)
+	}
+}
+
 func TestRecheck(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spec Spec
@@ -276,6 +297,7 @@ func TestRecheck(t *testing.T) {
 	}{
 		"nothing to wait for":     {set(1), ups("b", 0, 0), 0},
 		"minReadySeconds":         {set(1, minReady(time.Minute)), []Pod{up(0, "b", fresh)}, 50 * time.Second},
+		"a clock that is ahead":   {set(1, settledOn("b")), []Pod{up(0, "b", ahead)}, 0},
 		"the end of a grace time": {set(1), []Pod{up(0, "b", func(p *Pod) { p.InPlace.Due, p.InPlace.NotBefore = podset.ApplyNow, noon.Add(time.Second) })}, time.Second},
 	} {
 		if got := Decide(tc.spec, tc.pods, noon).Recheck(); got != tc.want {
