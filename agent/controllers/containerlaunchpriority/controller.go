@@ -39,12 +39,16 @@ const workers = 4
 // Register starts the controller.
 func Register(mgr manager.Manager) error {
 	local := mgr.GetClient()
-	err := ctrl.NewControllerManagedBy(mgr).Named("containerlaunchpriority").
+	// ConfigMaps are read and written where they are: there are few barriers, and very many ConfigMaps to watch.
+	plain, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+	if err != nil {
+		return fmt.Errorf("make client of the containerlaunchpriority controller: %w", err)
+	}
+	err = ctrl.NewControllerManagedBy(mgr).Named("containerlaunchpriority").
 		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(waits))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(&loop.Loop[*corev1.Pod, *corev1.ConfigMap, plan]{
-			// ConfigMaps are read where they are: there are few barriers, and very many ConfigMaps.
-			Steps: &steps{local: local, fresh: mgr.GetAPIReader()}, Client: local, New: func() *corev1.Pod { return &corev1.Pod{} },
+			Steps: &steps{local: local, plain: plain}, Client: local, New: func() *corev1.Pod { return &corev1.Pod{} },
 		})
 	if err != nil {
 		return fmt.Errorf("register containerlaunchpriority controller: %w", err)
@@ -107,7 +111,8 @@ func (plan) Recheck() time.Duration { return 0 }
 
 type steps struct {
 	local client.Client
-	fresh client.Reader
+	// plain is for ConfigMaps.
+	plain client.Client
 }
 
 var _ loop.Steps[*corev1.Pod, *corev1.ConfigMap, plan] = &steps{}
@@ -118,7 +123,7 @@ func (s *steps) Observe(ctx context.Context, pod *corev1.Pod) (*corev1.ConfigMap
 		return nil, nil // nothing is to be opened
 	}
 	cm := &corev1.ConfigMap{}
-	err := s.fresh.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: mapOf(pod)}, cm)
+	err := s.plain.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: mapOf(pod)}, cm)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get ConfigMap %s: %w", mapOf(pod), err)
 	}
@@ -203,7 +208,7 @@ func (s *steps) open(ctx context.Context, pod *corev1.Pod, p plan) error {
 		Data:       map[string]string{p.open: opened},
 	}
 	if p.make {
-		return s.local.Create(ctx, cm)
+		return s.plain.Create(ctx, cm)
 	}
 	patch := map[string]any{"data": cm.Data}
 	if p.reset { // the whole list of owners and all of the data are replaced
@@ -214,7 +219,7 @@ func (s *steps) open(ctx context.Context, pod *corev1.Pod, p plan) error {
 	if err != nil {
 		return err
 	}
-	return s.local.Patch(ctx, cm, client.RawPatch(types.StrategicMergePatchType, raw))
+	return s.plain.Patch(ctx, cm, client.RawPatch(types.StrategicMergePatchType, raw))
 }
 
 // ownedBy is a plain owner: the ConfigMap goes with the pod. // CL-4

@@ -114,7 +114,7 @@ func newWorld(objects ...client.Object) *world {
 }
 
 func (w *world) reconcile() error {
-	l := &loop.Loop[*corev1.Pod, *corev1.ConfigMap, plan]{Steps: &steps{local: w, fresh: w}, Client: w, New: func() *corev1.Pod { return &corev1.Pod{} }}
+	l := &loop.Loop[*corev1.Pod, *corev1.ConfigMap, plan]{Steps: &steps{local: w, plain: w}, Client: w, New: func() *corev1.Pod { return &corev1.Pod{} }}
 	_, err := l.Reconcile(context.Background(), reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "web"}})
 	return err
 }

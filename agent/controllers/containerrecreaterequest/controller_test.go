@@ -131,7 +131,7 @@ func TestDecide(t *testing.T) {
 		"it is marked once": {r: request(in(recreating), unready, marked, func(r *kruise.ContainerRecreateRequest) {
 			r.Annotations = map[string]string{synced: "[]", acquired: "2026-01-02T11:00:00Z"}
 		}), pod: pod(gated)},
-		// CRR-7, CRR-11
+		// CRR-7, CRR-11, PR-5
 		"a request is done":            {r: request(done, ttl), pod: pod(), want: plan{deactivate: true}},
 		"and the pod was marked":       {r: request(done, marked), pod: pod(gated), want: plan{lift: true, release: true, deactivate: true}},
 		"and the marked pod is gone":   {r: request(done, marked), want: plan{release: true, deactivate: true}},
@@ -280,7 +280,7 @@ func TestWithoutAMarkTheDaemonDoesNotCount(t *testing.T) { // CRR-10
 	}
 }
 
-func TestTheMarkIsLiftedBeforeTheFinalizerGoes(t *testing.T) { // CRR-7, CRR-11
+func TestTheMarkIsLiftedBeforeTheFinalizerGoes(t *testing.T) { // CRR-7, CRR-11, PR-5
 	held := func(p *corev1.Pod) {
 		lifecycle.AddMessage(p, lifecycle.Message{UserAgent: userAgent, Key: "shop/again"}, noon)
 		lifecycle.AddMessage(p, lifecycle.Message{UserAgent: "Lifecycle", Key: "preDeleteHook"}, noon)

@@ -45,7 +45,7 @@ func ours(p *corev1.Pod) {
 	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps.kruise.io/v1alpha1", Kind: "CloneSet", Name: "web", Controller: new(true)}}
 }
 
-func TestDecide(t *testing.T) { // WL-4.8
+func TestDecide(t *testing.T) { // WL-4.8, PR-2
 	leaving := func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.NewTime(noon)) }
 	both := waitsFor(pub.InPlaceUpdateReady, pub.KruisePodReadyConditionType)
 	for name, tc := range map[string]struct {

@@ -131,7 +131,7 @@ func (n *node) stopped() map[string]int {
 	return all
 }
 
-// Whatever is interrupted when, each container is stopped once and the request succeeds. // RX-6, RX-7, RX-8
+// Whatever is interrupted when, each container is stopped once and the request succeeds. // RX-2, RX-6, RX-7, RX-8
 func TestNothingIsRestartedTwice(t *testing.T) {
 	for seed := range uint64(150) {
 		luck := rand.New(rand.NewPCG(seed, 1))

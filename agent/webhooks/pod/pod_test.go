@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestInject(t *testing.T) { // WL-4.8
+func TestInject(t *testing.T) { // WL-4.8, PR-1
 	owned := func(apiVersion string, controller bool) []metav1.OwnerReference {
 		return []metav1.OwnerReference{{APIVersion: apiVersion, Kind: "Any", Name: "web", Controller: &controller}}
 	}
