@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	internalapi "k8s.io/cri-api/pkg/apis"
@@ -30,6 +31,8 @@ type remote struct {
 	name       string
 	images     internalapi.ImageManagerService
 	containers internalapi.RuntimeService
+	// content is containerd's own API; it connects when asked.
+	content *grpc.ClientConn
 }
 
 // Connect opens a runtime's socket and asks who is there. // CR-2
@@ -51,7 +54,11 @@ func Connect(ctx context.Context, endpoint string) (Runtime, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ask %s for its version: %w", endpoint, translate(err)), images.Close(ctx), containers.Close(ctx))
 	}
-	return &remote{name: version.RuntimeName, images: images, containers: containers}, nil
+	content, err := dialContent(endpoint)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to %s: %w", endpoint, err), images.Close(ctx), containers.Close(ctx))
+	}
+	return &remote{name: version.RuntimeName, images: images, containers: containers, content: content}, nil
 }
 
 func quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, logr.Discard()) }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -19,6 +20,7 @@ type server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 	runtimeapi.UnimplementedImageServiceServer
 	grpc *grpc.Server
+	name string
 
 	mu         sync.Mutex
 	pulls      []*runtimeapi.PullImageRequest
@@ -29,15 +31,22 @@ type server struct {
 // serve runs a runtime behind a real socket.
 func serve(t *testing.T, endpoint string) *server {
 	t.Helper()
+	return serveWith(t, endpoint, func(*server) {})
+}
+
+// serveWith changes it before it begins.
+func serveWith(t *testing.T, endpoint string, change func(*server), options ...grpc.ServerOption) *server {
+	t.Helper()
 	path := strings.TrimPrefix(endpoint, "unix://")
 	_ = os.Remove(path)
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{grpc: grpc.NewServer()}
+	s := &server{grpc: grpc.NewServer(options...), name: "testrun"}
 	runtimeapi.RegisterRuntimeServiceServer(s.grpc, s)
 	runtimeapi.RegisterImageServiceServer(s.grpc, s)
+	change(s)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = s.grpc.Serve(l) }()
 	t.Cleanup(func() { s.grpc.Stop(); <-ended })
@@ -45,7 +54,7 @@ func serve(t *testing.T, endpoint string) *server {
 }
 
 func (s *server) Version(context.Context, *runtimeapi.VersionRequest) (*runtimeapi.VersionResponse, error) {
-	return &runtimeapi.VersionResponse{Version: "0.1.0", RuntimeName: "testrun", RuntimeVersion: "7", RuntimeApiVersion: "v1"}, nil
+	return &runtimeapi.VersionResponse{Version: "0.1.0", RuntimeName: s.name, RuntimeVersion: "7", RuntimeApiVersion: "v1"}, nil
 }
 
 func (s *server) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoRequest) (*runtimeapi.ImageFsInfoResponse, error) {
@@ -113,4 +122,23 @@ func (s *server) PodSandboxStatus(_ context.Context, r *runtimeapi.PodSandboxSta
 		Id: r.PodSandboxId, CreatedAt: 1, Metadata: &runtimeapi.PodSandboxMetadata{Name: "p", Namespace: "n", Uid: "u"},
 		Network: &runtimeapi.PodSandboxNetworkStatus{Ip: "10.0.0.7"},
 	}}, nil
+}
+
+// mixedCodec sends bytes as they are and messages as protobuf.
+type mixedCodec struct{}
+
+func (mixedCodec) Name() string { return "proto" }
+
+func (mixedCodec) Marshal(v any) ([]byte, error) {
+	if m, ok := v.(proto.Message); ok {
+		return proto.Marshal(m)
+	}
+	return bytesCodec{}.Marshal(v)
+}
+
+func (mixedCodec) Unmarshal(raw []byte, v any) error {
+	if m, ok := v.(proto.Message); ok {
+		return proto.Unmarshal(raw, m)
+	}
+	return bytesCodec{}.Unmarshal(raw, v)
 }

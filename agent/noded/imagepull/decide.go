@@ -2,6 +2,7 @@ package imagepull
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/flotilla-project/flotilla/agent/imageref"
+	"github.com/flotilla-project/flotilla/agent/noded/cri"
 )
 
 const (
@@ -244,3 +246,29 @@ func (b *bucket) level(now time.Time) float64 {
 func (b *bucket) has(now time.Time) bool { return b.level(now)+1 <= writeBurst }
 
 func (b *bucket) take(now time.Time) { b.used, b.at = b.level(now)+1, now }
+
+// progress is what the node downloads, after what it had when it was last looked at. A runtime does not say which of its
+// layers belong to which image, so this is of all pulls together.
+func progress(before, now cri.Download) string {
+	if now.Layers == 0 {
+		return "the node downloads nothing at the moment: the registry has not begun to send, or the image is being unpacked"
+	}
+	of := ""
+	if now.Total >= now.Done && now.Total > 0 {
+		of = " of " + size(now.Total)
+	}
+	text := fmt.Sprintf("for all its pulls the node has %s%s of %d layers", size(now.Done), of, now.Layers)
+	if before == now {
+		text += ", and not a byte more than when last told"
+	}
+	return text
+}
+
+// size is for people.
+func size(bytes int64) string {
+	const mebi = 1 << 20
+	if bytes < mebi {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(bytes)/mebi)
+}

@@ -236,6 +236,19 @@ func TestPresence(t *testing.T) {
 	}
 }
 
+func TestProgressIsToldInWords(t *testing.T) {
+	for want, tc := range map[string][2]cri.Download{
+		"for all its pulls the node has 1.5 MiB of 3.0 MiB of 2 layers":                                                {{}, {Layers: 2, Done: 3 << 19, Total: 3 << 20}},
+		"for all its pulls the node has 512 KiB of 1 layers":                                                           {{}, {Layers: 1, Done: 1 << 19}},
+		"for all its pulls the node has 512 KiB of 1 layers, and not a byte more than when last told":                  {{Layers: 1, Done: 1 << 19}, {Layers: 1, Done: 1 << 19}},
+		"the node downloads nothing at the moment: the registry has not begun to send, or the image is being unpacked": {{}, {}},
+	} {
+		if got := progress(tc[0], tc[1]); got != want {
+			t.Error(got)
+		}
+	}
+}
+
 // IM-14: half a write a second, five at once.
 func TestWritesAreThrottled(t *testing.T) {
 	var b bucket

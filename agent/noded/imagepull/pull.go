@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
@@ -14,10 +15,14 @@ import (
 )
 
 const (
-	// slowAfter is when a pull is told of as slow for the first time; later times double.
+	// tellAfter is when the status tells how far an attempt is for the first time; later times double.
+	tellAfter = 15 * time.Second
+	// slowAfter is from when on an event does so too.
 	slowAfter = time.Minute
 	// runtimePoll is how often a runtime that is gone is asked again.
 	runtimePoll = 2 * time.Second
+	// maxRestarts of the runtime are borne in one attempt. One that goes on saying so has another trouble.
+	maxRestarts = 5
 )
 
 // Keys finds credentials for the familiar name of an image.
@@ -79,23 +84,34 @@ func wait(ctx context.Context, d time.Duration) bool {
 func (p *puller) try(ctx context.Context, j *job, w Work, attempt int, limit time.Duration, last error) (there bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("attempt %d of %d took longer than %s", attempt, w.Attempts, limit))
 	defer cancel()
-	stop := p.watchSlow(ctx, j, w, attempt, last)
+	var gone atomic.Bool
+	stop := p.watchSlow(ctx, j, slowness{work: w, attempt: attempt, last: last, gone: &gone})
 	defer stop()
-	for told := false; ; told = true {
+	for restarts := range maxRestarts {
 		there, err = p.once(ctx, w)
-		if !errors.Is(err, cri.ErrGone) || ctx.Err() != nil {
+		if !errors.Is(err, cri.ErrGone) || ctx.Err() != nil || restarts == maxRestarts-1 {
 			break
 		}
-		if !told {
-			message := words(err) + "; waiting for it"
-			j.say(func(s *kruisev1alpha1.ImageTagStatus) { s.Message = message })
-		}
-		wait(ctx, runtimePoll)
+		gone.Store(true)
+		message := words(err) + "; waiting for it"
+		j.say(func(s *kruisev1alpha1.ImageTagStatus) { s.Message = message })
+		p.untilBack(ctx)
+		gone.Store(false)
+		j.say(func(s *kruisev1alpha1.ImageTagStatus) { s.Message = "" })
 	}
 	if err != nil && context.Cause(ctx) != nil {
 		return false, errors.Join(context.Cause(ctx), unlessTimeout(err))
 	}
 	return there, err
+}
+
+// untilBack waits until the runtime answers, or the attempt is over.
+func (p *puller) untilBack(ctx context.Context) {
+	for wait(ctx, runtimePoll) {
+		if _, err := p.runtime.Version(ctx); !errors.Is(err, cri.ErrGone) {
+			return
+		}
+	}
 }
 
 // unlessTimeout drops what only repeats that time ran out.
@@ -141,24 +157,58 @@ func (p *puller) pull(ctx context.Context, w Work, auth *cri.Auth) error {
 	return err
 }
 
-// watchSlow tells after one minute, two, four and so on that an attempt still runs.
-func (p *puller) watchSlow(ctx context.Context, j *job, w Work, attempt int, last error) (stop func()) {
-	began, before := time.Now(), ""
-	if last != nil {
-		before = "; the one before: " + words(last)
-	}
+// watchSlow tells in the status how far an attempt is that takes longer, at growing intervals: after a quarter of a minute,
+// half of one, one, two and so on; from a whole minute on with an event.
+func (p *puller) watchSlow(ctx context.Context, j *job, s slowness) (stop func()) {
+	began := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for due := slowAfter; wait(ctx, due-time.Since(began)); due *= 2 {
-			message := fmt.Sprintf("attempt %d of %d has been running for %s, of %s it may take%s", attempt, w.Attempts, due, w.Timeout, before)
-			if j.say(func(s *kruisev1alpha1.ImageTagStatus) { s.Message = message }) {
-				event.Emit(p.events, &w.On, slow(w, message))
+		var seen cri.Download
+		for due := tellAfter; wait(ctx, due-time.Since(began)); due *= 2 {
+			message := s.after(due)
+			if now, told := p.downloads(ctx); told && !s.gone.Load() {
+				message += "; " + progress(seen, now)
+				seen = now
+			}
+			if j.say(func(s *kruisev1alpha1.ImageTagStatus) { s.Message = message }) && due >= slowAfter {
+				event.Emit(p.events, &s.work.On, slow(s.work, message))
 			}
 		}
 	}()
 	return func() { cancel(); <-ended }
+}
+
+// slowness is what there is to say of an attempt that takes long.
+type slowness struct {
+	work    Work
+	attempt int
+	// last is what the attempt before said.
+	last error
+	// gone is that the runtime does not answer now.
+	gone *atomic.Bool
+}
+
+func (s slowness) after(d time.Duration) string {
+	message := fmt.Sprintf("attempt %d of %d has been running for %s, of %s it may take", s.attempt, s.work.Attempts, d, s.work.Timeout)
+	if s.gone.Load() {
+		message += "; " + cri.ErrGone.Error() + ", waiting for it"
+	}
+	if s.last != nil {
+		message += "; the attempt before: " + words(s.last)
+	}
+	return message
+}
+
+// downloads is how far the runtime is, if it tells.
+func (p *puller) downloads(ctx context.Context) (cri.Download, bool) {
+	d, tells := p.runtime.(cri.Downloader)
+	if !tells {
+		return cri.Download{}, false
+	}
+	now, err := d.Downloads(ctx)
+	return now, err == nil
 }
 
 func (p *puller) retry(j *job, w Work, attempt int, err error) {

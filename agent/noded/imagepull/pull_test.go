@@ -121,6 +121,10 @@ func TestPulls(t *testing.T) { // IM-10: progress is 0 or 100
 			phase:   succeeded, took: 5 * time.Minute, pulls: 1,
 			events: []string{ReasonSlow, ReasonSlow, ReasonSlow, ReasonSucceeded},
 		},
+		"a runtime that says again and again that it is gone has failed": {
+			runtime: &critest.Runtime{OnPull: refuse(cri.ErrGone, 99)}, work: func(w *Work) { w.Attempts = 1 },
+			phase: failing, message: "does not answer", took: 8 * time.Second, pulls: 5, events: []string{ReasonFailed, ReasonFailed},
+		},
 		"each credential is tried": { // IM-8
 			runtime: &critest.Runtime{OnPull: func(_ context.Context, p cri.Pull) error {
 				if p.Auth == nil || p.Auth.Username != "right" {
@@ -195,6 +199,33 @@ func TestARestartOfTheRuntimeUsesUpNoAttempt(t *testing.T) {
 		if s, took := (func() (kruisev1alpha1.ImageTagStatus, time.Duration) { r.Gone(); return b.pull(w) })(); s.Phase != failing ||
 			!strings.Contains(s.Message, "took longer than 10m0s") || !strings.Contains(s.Message, "does not answer") || took != 10*time.Minute {
 			t.Errorf("one that stays away: after %s: %+v", took, s)
+		}
+	})
+}
+
+func TestASlowPullShowsHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		r := &critest.Runtime{
+			OnPull: func(ctx context.Context, _ cri.Pull) error { wait(ctx, 50*time.Second); return nil },
+			OnDownloads: func() (cri.Download, error) {
+				return cri.Download{Layers: 1, Done: int64(time.Since(began).Seconds()) << 20, Total: 50 << 20}, nil
+			},
+		}
+		b := newBench(t, r, keyring{})
+		b.pool.start(t.Context(), nginx(1), b.began)
+		for _, tc := range []struct {
+			after time.Duration
+			want  string
+		}{{14 * time.Second, ""}, {2 * time.Second, "running for 15s, of 10m0s it may take; for all its pulls the node has 15.0 MiB of 50.0 MiB"}, {15 * time.Second, "30.0 MiB"}} {
+			wait(t.Context(), tc.after)
+			if got := b.pool.tasks()[nginx(1).Key].Status.Message; !strings.Contains(got, tc.want) || got == "" != (tc.want == "") {
+				t.Errorf("after %s: %q", time.Since(began), got)
+			}
+		}
+		b.pool.all.Wait()
+		if d := cmp.Diff([]string{ReasonSucceeded}, b.reasons()); d != "" || b.pool.tasks()[nginx(1).Key].Status.Message != "" {
+			t.Error(d)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -77,7 +78,7 @@ func want(tag string, backoff, timeout int32) []kruisev1alpha1.ImageTagSpec {
 // forget takes images out again, so that the stories after this one find an empty NodeImage.
 func (n *node) forget(images ...string) {
 	n.Cleanup(func() {
-		_, _ = n.Kubectl(n.Context(), east, "patch", "nodeimage", n.name, "--type=merge", "-p", `{"spec":{"images":{"`+strings.Join(images, `":null,"`)+`":null}}}`)
+		_, _ = n.Kubectl(context.WithoutCancel(n.Context()), east, "patch", "nodeimage", n.name, "--type=merge", "-p", `{"spec":{"images":{"`+strings.Join(images, `":null,"`)+`":null}}}`)
 	})
 }
 
@@ -107,7 +108,7 @@ func (n *node) untilPhase(image string, phase kruisev1alpha1.ImagePullPhase) kru
 
 // IM-4, IM-5, IM-8, IM-11: the test registry is asked through a real containerd, and its own words reach the status.
 func TestNodedPullsOntoRealNodes(t *testing.T) {
-	n := begin(t).node(0)
+	n := beside(t).node(0)
 	const (
 		ok      = "registry.local/pulled"
 		missing = "registry.local/notexist"
@@ -232,7 +233,7 @@ func TestNodedLosesNoPull(t *testing.T) {
 // CM-3, CM-5, CM-6: an update in place that changes a label changes the environment made of it, by one restart of that one
 // container in the same pod; its neighbour and its other containers go on.
 func TestNodedRestartsContainersForTheirEnvironment(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	w.eastNamespace()
 	if err := w.Apply(t.Context(), east, strings.ReplaceAll(envCloneSet, "NAMESPACE", w.ns)); err != nil {
 		t.Fatal(err)
@@ -307,7 +308,7 @@ func (n *node) pause(d time.Duration) {
 
 // Whoever has the token of one node's daemon writes that node's objects and no other's, and reads no secrets. // RB-2, RB-3
 func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	own, other := w.node(0), w.node(1)
 	for _, n := range []*node{own, other} {
 		n.change(func(map[string]kruisev1alpha1.ImageSpec) {})

@@ -5,6 +5,7 @@ package critest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ type Runtime struct {
 	OnExec func(ctx context.Context, id string, command []string, timeout time.Duration) (cri.Result, error)
 	// OnStop decides a stop; nil ends the container.
 	OnStop func(ctx context.Context, id string, grace time.Duration) error
+	// OnDownloads tells what is being fetched; nil tells nothing.
+	OnDownloads func() (cri.Download, error)
 
 	mu         sync.Mutex
 	gone       error
@@ -142,6 +145,14 @@ func (r *Runtime) Pull(ctx context.Context, what cri.Pull) (string, error) {
 	}
 	r.AddImage(i)
 	return i.ID, nil
+}
+
+// Downloads implements cri.Downloader.
+func (r *Runtime) Downloads(context.Context) (cri.Download, error) {
+	if r.OnDownloads == nil {
+		return cri.Download{}, errors.New("it does not tell")
+	}
+	return r.OnDownloads()
 }
 
 // Containers implements cri.Runtime.
