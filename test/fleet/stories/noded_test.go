@@ -179,6 +179,10 @@ func TestNodedLosesNoPull(t *testing.T) {
 	})
 	n.untilPhase(first, kruisev1alpha1.ImagePhasePulling)
 	n.pause(2 * time.Second) // a fifth of it
+	told, isToldBy := n.runtime.(cri.Downloader)
+	if d, err := told.Downloads(t.Context()); !isToldBy || err != nil || d.Layers == 0 || d.Done == 0 || d.Done >= d.Total {
+		t.Errorf("containerd tells of its downloads: %+v, %v", d, err)
+	}
 	if err := n.eastern().KillRuntime(t.Context(), n.name); err != nil {
 		t.Fatal(err)
 	}
