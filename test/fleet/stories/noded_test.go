@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -298,6 +300,43 @@ func (w *world) eastNamespace() {
 		}
 		return ""
 	})
+}
+
+// ND-5, NP-14: health and metrics on one port of the node, the daemon's queues by their names, and no profiler unasked.
+func TestNodedSaysHowItIs(t *testing.T) {
+	w := beside(t)
+	var n corev1.Node
+	if err := w.east.Get(t.Context(), client.ObjectKey{Name: w.eastern().Nodes()[0].Name}, &n); err != nil {
+		t.Fatal(err)
+	}
+	get := func(port, path string) (string, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.Status.Addresses[0].Address+":"+port+path, nil)
+		if err != nil {
+			return "", err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		return string(body), err
+	}
+	w.until("health", func() string {
+		if body, err := get("10221", "/healthz"); err != nil || body != "ok" {
+			return fmt.Sprintf("%s, %v", body, err)
+		}
+		return ""
+	})
+	metrics, err := get("10221", "/metrics")
+	for _, queue := range []string{"imagepuller", "crr", "sync_node_pod_probe", "runtime_container_meta"} {
+		if err != nil || !strings.Contains(metrics, `workqueue_depth{controller="`+queue+`",name="`+queue+`"`) {
+			t.Errorf("no queue %s in the metrics, %v", queue, err)
+		}
+	}
+	if body, err := get("10222", "/debug/pprof/"); err == nil {
+		t.Errorf("the profiler says %s", body)
+	}
 }
 
 // pause lets something get under way that shows nowhere.
