@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/pkg/condition"
 )
 
@@ -23,62 +24,62 @@ func TestHooks(t *testing.T) { // WL-1.12, WL-1.13
 	}))
 	state := func(want string) {
 		t.Helper()
-		if got := w.pods()[0].Labels[pub.LifecycleStateKey]; got != want {
+		if got := w.Pods()[0].Labels[pub.LifecycleStateKey]; got != want {
 			t.Errorf("state is %s, want %s", got, want)
 		}
 	}
 	drain := func(value string) {
 		t.Helper()
-		pod := w.pods()[0]
+		pod := w.Pods()[0]
 		pod.Labels["drain"] = value
-		if err := w.server.Plain.Update(t.Context(), &pod); err != nil {
+		if err := w.Server.Plain.Update(t.Context(), &pod); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.settle()
+	w.Settle()
 	state("Normal")
 	w.change(toImage("web:2"))
-	w.settle()
+	w.Settle()
 	state("PreparingUpdate")
 	w.conditionIs(condition.Reconciling, "True", "hook")
 	drain("no")
-	w.settle()
+	w.Settle()
 	state("Updated")
 	drain("yes")
-	w.settle()
+	w.Settle()
 	state("Normal")
 	w.change(func(cs *kruise.CloneSet) { cs.Spec.Replicas = new(int32(0)) })
-	w.settle()
+	w.Settle()
 	state("PreparingDelete")
 	drain("no")
-	w.settle()
-	if n := len(w.pods()); n != 0 {
+	w.Settle()
+	if n := len(w.Pods()); n != 0 {
 		t.Errorf("%d pods are left", n)
 	}
 }
 
 func TestQuotaIsToldAndTriedAgain(t *testing.T) { // WL-1.15
 	w := newWorld(t, Options{}, cloneSet())
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if strings.HasPrefix(write, "create pod") {
 			return apierrors.NewForbidden(corev1.Resource("pods"), "web", errors.New("exceeded quota: small"))
 		}
 		return nil
 	}
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("a failure is not tried again")
 	}
 	w.conditionIs("FailedScale", "True", "exceeded quota: small")
 	w.conditionIs(condition.Stalled, "True", "exceeded quota: small")
-	w.server.Writes()
-	if _, err := w.round(); err == nil {
+	w.Server.Writes()
+	if _, err := w.Round(); err == nil {
 		t.Error("a failure is not tried again")
 	}
-	if n := count(w.server.Writes(), "patch cloneset"); n != 0 {
+	if n := acttest.Count(w.Server.Writes(), "patch cloneset"); n != 0 {
 		t.Error("the same failure is written again")
 	}
-	w.server.Before = nil
-	w.settle()
+	w.Server.Before = nil
+	w.Settle()
 	w.conditionIs("FailedScale", "", "")
 	w.conditionIs(condition.Ready, "True", "")
 }
@@ -87,7 +88,7 @@ func TestKilledAtEveryWrite(t *testing.T) { // no pod is updated twice, none is 
 	run := func(t *testing.T, dieAt int) int {
 		w := newWorld(t, Options{}, cloneSet(inPlaceIfPossible, withClaims, func(cs *kruise.CloneSet) { cs.Spec.Replicas = new(int32(2)) }))
 		writes, dead := 0, false
-		w.server.Before = func(string) error {
+		w.Server.Before = func(string) error {
 			writes++
 			if writes == dieAt {
 				dead = true
@@ -99,12 +100,12 @@ func TestKilledAtEveryWrite(t *testing.T) { // no pod is updated twice, none is 
 		}
 		survive := func() {
 			for range 60 {
-				_, err := w.round()
+				_, err := w.Round()
 				if err != nil && !dead {
 					t.Fatal(err)
 				}
 				dead = false // another agent starts
-				if ran := w.runPods(); !ran && err == nil && len(w.server.Writes()) == 0 {
+				if ran := w.RunPods(); !ran && err == nil && len(w.Server.Writes()) == 0 {
 					return
 				}
 			}
@@ -113,10 +114,10 @@ func TestKilledAtEveryWrite(t *testing.T) { // no pod is updated twice, none is 
 		survive()
 		w.change(toImage("web:2"))
 		survive()
-		if pods := w.pods(); len(pods) != 2 || len(w.claims()) != 2 {
+		if pods := w.Pods(); len(pods) != 2 || len(w.claims()) != 2 {
 			t.Errorf("%d pods, claims %v", len(pods), w.claims())
 		}
-		for _, pod := range w.pods() {
+		for _, pod := range w.Pods() {
 			if s := pod.Status.ContainerStatuses[0]; s.RestartCount != 1 || s.Image != "web:2" {
 				t.Errorf("pod %s restarted %d times and runs %s", pod.Name, s.RestartCount, s.Image)
 			}
@@ -136,10 +137,10 @@ func TestDeletingCloneSetWritesNothing(t *testing.T) {
 	w := newWorld(t, Options{}, cloneSet(func(cs *kruise.CloneSet) {
 		cs.DeletionTimestamp, cs.Finalizers = &metav1.Time{Time: noon}, []string{"foregroundDeletion"}
 	}))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	if writes := w.server.Writes(); len(writes) != 1 || writes[0] != "patch cloneset/status web" { // WL-1.3: its status is kept up
+	if writes := w.Server.Writes(); len(writes) != 1 || writes[0] != "patch cloneset/status web" { // WL-1.3: its status is kept up
 		t.Errorf("writes %v", writes)
 	}
 }

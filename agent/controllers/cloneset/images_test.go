@@ -6,6 +6,7 @@ import (
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 )
 
@@ -16,20 +17,20 @@ func replicas(n int32) func(*kruise.CloneSet) {
 func TestImagesArePulledAheadOfAnUpdateInPlace(t *testing.T) { // WL-1.14
 	oneByOne := func(cs *kruise.CloneSet) { cs.Spec.UpdateStrategy.MaxUnavailable = new(intstr.FromInt32(1)) }
 	w := newWorld(t, Options{PreDownload: true}, cloneSet(inPlaceIfPossible, replicas(5), oneByOne))
-	if writes := w.settle(); count(writes, "create imagepulljob") != 0 {
+	if writes := w.Settle(); acttest.Count(writes, "create imagepulljob") != 0 {
 		t.Fatalf("a set that updates nothing pulls ahead: %v", writes)
 	}
 	w.change(toImage("web:2"))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	update := w.revisions()[1]
-	first := w.server.Writes()
-	if count(first, "create imagepulljob "+update.Name+"-main") != 1 || update.Labels[predownload.CreatedLabel] != "true" {
+	update := w.Revisions()[1]
+	first := w.Server.Writes()
+	if acttest.Count(first, "create imagepulljob "+update.Name+"-main") != 1 || update.Labels[predownload.CreatedLabel] != "true" {
 		t.Fatalf("%v, labels %v", first, update.Labels)
 	}
-	rest := w.settle()
-	if count(rest, "create imagepulljob") != 0 || count(rest, "delete imagepulljob") != 1 {
+	rest := w.Settle()
+	if acttest.Count(rest, "create imagepulljob") != 0 || acttest.Count(rest, "delete imagepulljob") != 1 {
 		t.Errorf("jobs until the update was done: %v", rest)
 	}
 }
@@ -48,22 +49,22 @@ func TestImagesAreNotPulledAheadInVain(t *testing.T) { // WL-1.14
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{PreDownload: true}, cloneSet(tc.change...))
-			w.settle()
+			w.Settle()
 			w.change(toImage("web:2"))
-			if _, err := w.round(); err != nil {
+			if _, err := w.Round(); err != nil {
 				t.Fatal(err)
 			}
-			_, ignored := w.revisions()[1].Labels[predownload.IgnoredLabel]
-			if writes := w.server.Writes(); count(writes, "create imagepulljob") != 0 || ignored != tc.ignore {
+			_, ignored := w.Revisions()[1].Labels[predownload.IgnoredLabel]
+			if writes := w.Server.Writes(); acttest.Count(writes, "create imagepulljob") != 0 || ignored != tc.ignore {
 				t.Errorf("ignored is %v: %v", ignored, writes)
 			}
 		})
 	}
 	t.Run("the gate is off", func(t *testing.T) {
 		w := newWorld(t, Options{}, cloneSet(inPlaceIfPossible, replicas(5)))
-		w.settle()
+		w.Settle()
 		w.change(toImage("web:2"))
-		if writes := w.settle(); count(writes, "create imagepulljob") != 0 {
+		if writes := w.Settle(); acttest.Count(writes, "create imagepulljob") != 0 {
 			t.Errorf("%v", writes)
 		}
 	})

@@ -118,16 +118,16 @@ func TestWhatCannotBeRightTouchesNothing(t *testing.T) { // WL-1.2
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{}, cloneSet(tc.change))
-			if _, err := w.round(); err != nil {
+			if _, err := w.Round(); err != nil {
 				t.Fatalf("a user's mistake is tried again: %v", err)
 			}
-			if d := cmp.Diff([]string{"patch cloneset/status web"}, w.server.Writes()); d != "" {
+			if d := cmp.Diff([]string{"patch cloneset/status web"}, w.Server.Writes()); d != "" {
 				t.Error(d)
 			}
 			for _, part := range tc.want {
 				w.conditionIs(condition.Stalled, "True", part)
 			}
-			if _, err := w.round(); err != nil || len(w.server.Writes()) != 0 {
+			if _, err := w.Round(); err != nil || len(w.Server.Writes()) != 0 {
 				t.Error("it is said twice")
 			}
 			if !strings.Contains(strings.Join(drain(w), "\n"), podset.ReasonInvalidSpec) {
@@ -141,7 +141,7 @@ func drain(w *world) []string {
 	var all []string
 	for {
 		select {
-		case e := <-w.events.Events:
+		case e := <-w.Events.Events:
 			all = append(all, e)
 		default:
 			return all

@@ -139,7 +139,7 @@ func TestOnlyNodeChangesThatMeanSomethingWake(t *testing.T) { // WL-3.10
 			w := newWorld(t, 0, tc.ds)
 			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 			defer q.ShutDown()
-			h := onNodes{w.server}
+			h := onNodes{w.Server}
 			switch {
 			case tc.old == nil:
 				h.Create(t.Context(), event.CreateEvent{Object: tc.now, IsInInitialList: tc.from}, q)

@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 )
 
 var errDead = errors.New("the agent died")
@@ -24,7 +26,7 @@ func TestDyingAtAnyWriteCostsNothing(t *testing.T) {
 			for at, writes := 1, 1; at <= writes; at++ {
 				w := newWorld(t, 2, daemonSet(strategy))
 				writes = 0
-				w.server.Before = func(string) error {
+				w.Server.Before = func(string) error {
 					if writes++; writes == at {
 						return errDead
 					}
@@ -36,8 +38,8 @@ func TestDyingAtAnyWriteCostsNothing(t *testing.T) {
 				if d := cmp.Diff([]string{"n0=logs:2", "n1=logs:2"}, w.images()); d != "" {
 					t.Errorf("dying at write %d: %s", at, d)
 				}
-				if len(w.revisions()) != 2 || w.daemonSet().Status.ObservedGeneration != w.daemonSet().Generation {
-					t.Errorf("dying at write %d: revisions %v, status %+v", at, w.revisions(), w.daemonSet().Status)
+				if len(w.Revisions()) != 2 || w.daemonSet().Status.ObservedGeneration != w.daemonSet().Generation {
+					t.Errorf("dying at write %d: revisions %v, status %+v", at, w.Revisions(), w.daemonSet().Status)
 				}
 			}
 		})
@@ -48,16 +50,16 @@ func TestDyingAtAnyWriteCostsNothing(t *testing.T) {
 func (w *world) survive() {
 	w.Helper()
 	for range 100 {
-		_, err := w.round()
+		_, err := w.Round()
 		if err != nil && !strings.Contains(err.Error(), errDead.Error()) {
 			w.Fatal(err)
 		}
 		if err != nil {
 			w.restart(Options{})
 		}
-		ran, wrote := w.runPods(), w.server.Writes()
+		ran, wrote := w.RunPods(), w.Server.Writes()
 		for _, n := range []string{"n0", "n1"} {
-			if c := count(w.images(), n+"="); c > 2 || c > 1 && !w.surging() {
+			if c := acttest.Count(w.images(), n+"="); c > 2 || c > 1 && !w.surging() {
 				w.Fatalf("%d pods on %s", c, n)
 			}
 		}
@@ -75,29 +77,29 @@ func (w *world) surging() bool {
 
 func TestAQuotaStopsPodsAndIsTold(t *testing.T) { // WL-0.8, WL-3.12.9
 	w := newWorld(t, 8, daemonSet())
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if strings.HasPrefix(write, "create pod ") {
 			return apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("exceeded quota"))
 		}
 		return nil
 	}
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("no error, so nobody tries again")
 	}
-	if n := count(w.server.Writes(), "create pod "); n != 1 {
+	if n := acttest.Count(w.Server.Writes(), "create pod "); n != 1 {
 		t.Errorf("%d tries", n)
 	}
 	if s := w.daemonSet().Status; s.DesiredNumberScheduled != 8 || s.NumberUnavailable != 8 || s.ObservedGeneration != 0 {
 		t.Errorf("status %+v", s)
 	}
-	if got := w.heard(); !slices.Equal(got, []string{"FailedCreate"}) {
+	if got := w.Heard(); !slices.Equal(got, []string{"FailedCreate"}) {
 		t.Errorf("events %v", got)
 	}
 }
 
 func TestANamespaceOnItsWayOutIsNoFailure(t *testing.T) { // WL-3.6
 	w := newWorld(t, 2, daemonSet())
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if !strings.HasPrefix(write, "create pod ") {
 			return nil
 		}
@@ -106,29 +108,29 @@ func TestANamespaceOnItsWayOutIsNoFailure(t *testing.T) { // WL-3.6
 			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}},
 		}}
 	}
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Error(err)
 	}
-	if got := w.heard(); len(got) != 0 {
+	if got := w.Heard(); len(got) != 0 {
 		t.Errorf("events %v", got)
 	}
 }
 
 func TestAPodThatChangedSinceIsLeftToTheNextRound(t *testing.T) {
 	w := newWorld(t, 1, daemonSet())
-	w.settle()
+	w.Settle()
 	w.change(toImage("logs:2"))
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if strings.HasPrefix(write, "delete pod ") {
 			return apierrors.NewConflict(corev1.Resource("pods"), "logs", fmt.Errorf("it changed"))
 		}
 		return nil
 	}
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Error(err)
 	}
-	w.server.Before = nil
-	w.settle()
+	w.Server.Before = nil
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:2"}, w.images()); d != "" {
 		t.Error(d)
 	}
@@ -136,7 +138,7 @@ func TestAPodThatChangedSinceIsLeftToTheNextRound(t *testing.T) {
 
 func TestTheSameViewGivesTheSameNames(t *testing.T) {
 	w := newWorld(t, 3, daemonSet())
-	s := newSteps(w.server, w.server.Plain, w.events, w.clock, Options{})
+	s := newSteps(w.Server, w.Server.Plain, w.Events, w.Clock, Options{})
 	found, err := s.Observe(t.Context(), w.daemonSet())
 	if err != nil {
 		t.Fatal(err)

@@ -91,25 +91,25 @@ func TestHistoryLimitCountsWhatIsInUse(t *testing.T) { // WL-3.2
 
 func TestHistoryIsTrimmed(t *testing.T) { // WL-3.3
 	w := newWorld(t, 2, daemonSet(maxUnavailable("100%"), func(ds *kruise.DaemonSet) { ds.Spec.RevisionHistoryLimit = new(int32(1)) }))
-	w.settle()
+	w.Settle()
 	for _, image := range []string{"logs:2", "logs:3", "logs:4"} {
 		w.change(toImage(image))
-		w.settle()
+		w.Settle()
 	}
-	if n := len(w.revisions()); n != 2 {
+	if n := len(w.Revisions()); n != 2 {
 		t.Errorf("%d revisions, want the current one and one old", n)
 	}
 }
 
 func TestGoingBackUsesTheOldRevision(t *testing.T) { // WL-3.2
 	w := newWorld(t, 2, daemonSet(inPlaceIfPossible))
-	w.settle()
+	w.Settle()
 	first := w.daemonSet().Status.DaemonSetHash
 	w.change(toImage("logs:2"))
-	w.settle()
+	w.Settle()
 	w.change(toImage("logs:1"))
-	w.settle()
-	r := w.revisions()
+	w.Settle()
+	r := w.Revisions()
 	if w.daemonSet().Status.DaemonSetHash != first || len(r) != 2 || r[1].Revision != 3 || r[1].Labels[hashLabel] != first {
 		t.Errorf("hash %s, revisions %+v", w.daemonSet().Status.DaemonSetHash, r)
 	}
@@ -120,16 +120,16 @@ func TestRevisionNameThatIsTaken(t *testing.T) { // WL-3.2
 	name := "logs-" + templateHash(&ds.Spec.Template, nil)
 	foreign := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
 	w := newWorld(t, 1, ds, foreign)
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.pods()); n != 0 {
+	if n := len(w.Pods()); n != 0 {
 		t.Errorf("%d pods before the revision has its name", n)
 	}
-	w.settle()
+	w.Settle()
 	want := templateHash(&ds.Spec.Template, new(int32(1)))
-	if s := w.daemonSet().Status; s.DaemonSetHash != want || s.CollisionCount == nil || *s.CollisionCount != 1 || w.pods()[0].Labels[hashLabel] != want {
-		t.Errorf("status %+v, labels %v", s, w.pods()[0].Labels)
+	if s := w.daemonSet().Status; s.DaemonSetHash != want || s.CollisionCount == nil || *s.CollisionCount != 1 || w.Pods()[0].Labels[hashLabel] != want {
+		t.Errorf("status %+v, labels %v", s, w.Pods()[0].Labels)
 	}
 }
 
@@ -137,16 +137,16 @@ func TestTwinsBecomeOne(t *testing.T) { // WL-3.2
 	ds := daemonSet()
 	pods := []*corev1.Pod{running(ds, "logs-a", "n0", "now"), running(ds, "logs-b", "n1", "also"), running(ds, "logs-c", "n2", "old")}
 	w := newWorld(t, 3, ds, of("logs:1", "now", 2), of("logs:1", "also", 3), of("logs:0", "old", 1), pods[0], pods[1], pods[2])
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	if len(w.revisions()) != 2 || w.daemonSet().Status.DaemonSetHash != "also" {
-		t.Errorf("revisions %v", w.revisions())
+	if len(w.Revisions()) != 2 || w.daemonSet().Status.DaemonSetHash != "also" {
+		t.Errorf("revisions %v", w.Revisions())
 	}
 	if l := w.on("n0").Labels[hashLabel]; l != "also" {
 		t.Errorf("the pod of the twin has hash %s", l)
 	}
-	w.settle()
+	w.Settle()
 	if w.on("n0").Name != "logs-a" || w.on("n1").Name != "logs-b" || w.on("n2").Name == "logs-c" {
 		t.Error("pods of twins were replaced, or the old one was not")
 	}
@@ -157,8 +157,8 @@ func TestTemplateGenerationCountsAsUpdated(t *testing.T) { // WL-3.7
 	pod := running(ds, "logs-a", "n0", "before")
 	pod.Labels[templateGeneration] = "2"
 	w := newWorld(t, 1, ds, pod)
-	w.settle()
-	if w.pods()[0].Name != "logs-a" || w.daemonSet().Status.UpdatedNumberScheduled != 1 {
+	w.Settle()
+	if w.Pods()[0].Name != "logs-a" || w.daemonSet().Status.UpdatedNumberScheduled != 1 {
 		t.Errorf("status %+v", w.daemonSet().Status)
 	}
 }

@@ -17,18 +17,20 @@ import (
 	apitypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 )
 
 func TestEveryNodeGetsAPod(t *testing.T) {
 	w := newWorld(t, 2, daemonSet(), node("master", taint("control-plane", corev1.TaintEffectNoSchedule)))
-	writes := w.settle()
-	if c, p := count(writes, "create pod "), count(writes, "patch pod"); c != 2 || p != 0 {
+	writes := w.Settle()
+	if c, p := acttest.Count(writes, "create pod "), acttest.Count(writes, "patch pod"); c != 2 || p != 0 {
 		t.Errorf("%d creates and %d patches for 2 pods: %v", c, p, writes)
 	}
 	if d := cmp.Diff([]string{"n0=logs:1", "n1=logs:1"}, w.images()); d != "" {
 		t.Error(d)
 	}
-	hash := w.revisions()[0].Labels["controller-revision-hash"]
+	hash := w.Revisions()[0].Labels["controller-revision-hash"]
 	want := kruise.DaemonSetStatus{ // WL-3.10: no conditions
 		ObservedGeneration: 1, DesiredNumberScheduled: 2, CurrentNumberScheduled: 2, NumberReady: 2, NumberAvailable: 2,
 		UpdatedNumberScheduled: 2, DaemonSetHash: hash,
@@ -36,10 +38,10 @@ func TestEveryNodeGetsAPod(t *testing.T) {
 	if d := cmp.Diff(want, w.daemonSet().Status); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]string{"SuccessfulCreate"}, w.heard()); d != "" { // WL-3.11
+	if d := cmp.Diff([]string{"SuccessfulCreate"}, w.Heard()); d != "" { // WL-3.11
 		t.Error(d)
 	}
-	if _, err := w.round(); err != nil || len(w.server.Writes()) != 0 {
+	if _, err := w.Round(); err != nil || len(w.Server.Writes()) != 0 {
 		t.Errorf("a settled set is written again (%v)", err)
 	}
 }
@@ -47,10 +49,10 @@ func TestEveryNodeGetsAPod(t *testing.T) {
 func TestPodCarriesItsMarks(t *testing.T) { // WL-3.6
 	generation := annotated("deprecated.daemonset.template.generation", "7")
 	w := newWorld(t, 1, daemonSet(inPlaceIfPossible, generation, func(ds *kruise.DaemonSet) { ds.Spec.Template.Spec.HostNetwork = true }))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	pod, r := w.pods()[0], w.revisions()[0]
+	pod, r := w.Pods()[0], w.Revisions()[0]
 	hash := r.Labels["controller-revision-hash"]
 	if r.Name != "logs-"+hash || r.Revision != 1 || r.Labels["app"] != "logs" || r.Annotations["deprecated.daemonset.template.generation"] != "7" { // WL-3.2
 		t.Errorf("revision %+v", r)
@@ -84,8 +86,8 @@ func TestATemplateNeedsNoLabels(t *testing.T) {
 		ds.Spec.Template.Labels = nil
 		ds.Spec.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "foreign", Operator: metav1.LabelSelectorOpDoesNotExist}}}
 	}))
-	w.settle()
-	if pod := w.pods()[0]; pod.Labels[hashLabel] != w.daemonSet().Status.DaemonSetHash {
+	w.Settle()
+	if pod := w.Pods()[0]; pod.Labels[hashLabel] != w.daemonSet().Status.DaemonSetHash {
 		t.Errorf("labels %v", pod.Labels)
 	}
 }
@@ -93,8 +95,8 @@ func TestATemplateNeedsNoLabels(t *testing.T) {
 func TestPodsCanBeBoundAtOnce(t *testing.T) { // WL-3.6: --assign-pods-by-scheduler=false
 	w := newWorld(t, 1, daemonSet())
 	w.restart(Options{BindPods: true})
-	w.settle()
-	spec := w.pods()[0].Spec
+	w.Settle()
+	spec := w.Pods()[0].Spec
 	if spec.NodeName != "n0" || spec.SchedulerName != "kubernetes.io/daemonset-controller" || spec.Affinity != nil || len(spec.ReadinessGates) != 0 {
 		t.Errorf("%+v", spec)
 	}
@@ -102,20 +104,20 @@ func TestPodsCanBeBoundAtOnce(t *testing.T) { // WL-3.6: --assign-pods-by-schedu
 
 func TestRollingUpdateRecreates(t *testing.T) { // WL-3.7
 	w := newWorld(t, 3, daemonSet())
-	w.settle()
-	before := w.pods()
+	w.Settle()
+	before := w.Pods()
 	w.change(toImage("logs:2"))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"n0=logs:1", "n1=logs:1"}, w.images()); d != "" { // one, from the highest name // WL-3.12.3
 		t.Error(d)
 	}
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:2", "n1=logs:2", "n2=logs:2"}, w.images()); d != "" {
 		t.Error(d)
 	}
-	for _, pod := range w.pods() {
+	for _, pod := range w.Pods() {
 		if slices.ContainsFunc(before, func(b corev1.Pod) bool { return b.UID == pod.UID || b.Name == pod.Name }) {
 			t.Errorf("pod %s was not made anew", pod.Name)
 		}
@@ -128,15 +130,15 @@ func TestRollingUpdateRecreates(t *testing.T) { // WL-3.7
 func TestSurgeMakesBeforeItBreaks(t *testing.T) { // WL-3.7, WL-3.12.1
 	surging := rollingUpdate(func(r *kruise.RollingUpdateDaemonSet) { r.Type = kruise.DeprecatedSurgingRollingUpdateType })
 	w := newWorld(t, 2, daemonSet(surging))
-	w.settle()
+	w.Settle()
 	w.change(toImage("logs:2"))
 	w.good = func(p *corev1.Pod) bool { return p.Spec.Containers[0].Image == "logs:1" }
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:1", "n1=logs:1", "n1=logs:2"}, w.images()); d != "" {
 		t.Error(d)
 	}
 	w.good = func(*corev1.Pod) bool { return true }
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:2", "n1=logs:2"}, w.images()); d != "" {
 		t.Error(d)
 	}
@@ -144,16 +146,16 @@ func TestSurgeMakesBeforeItBreaks(t *testing.T) { // WL-3.7, WL-3.12.1
 
 func TestInPlaceUpdate(t *testing.T) { // WL-3.8
 	w := newWorld(t, 3, daemonSet(inPlaceIfPossible, maxUnavailable("100%")))
-	w.settle()
-	before := w.pods()
-	w.heard()
+	w.Settle()
+	before := w.Pods()
+	w.Heard()
 	w.change(toImage("logs:2"))
-	writes := w.settle()
-	if s, p := count(writes, "patch pod/status "), count(writes, "patch pod "); s != 6 || p != 3 || count(writes, "create pod")+count(writes, "delete pod") > 0 {
+	writes := w.Settle()
+	if s, p := acttest.Count(writes, "patch pod/status "), acttest.Count(writes, "patch pod "); s != 6 || p != 3 || acttest.Count(writes, "create pod")+acttest.Count(writes, "delete pod") > 0 {
 		t.Errorf("%d status patches and %d patches for 3 pods: %v", s, p, writes)
 	}
 	hash := w.daemonSet().Status.DaemonSetHash
-	for i, pod := range w.pods() {
+	for i, pod := range w.Pods() {
 		if pod.UID != before[i].UID || pod.Spec.Containers[0].Image != "logs:2" || pod.Labels["controller-revision-hash"] != hash {
 			t.Errorf("pod %s: %v", pod.Name, pod.Labels)
 		}
@@ -164,18 +166,18 @@ func TestInPlaceUpdate(t *testing.T) { // WL-3.8
 			t.Errorf("state %s", pod.Annotations["apps.kruise.io/inplace-update-state"])
 		}
 	}
-	if d := cmp.Diff([]string{"SuccessfulUpdatePodInPlace"}, w.heard()); d != "" {
+	if d := cmp.Diff([]string{"SuccessfulUpdatePodInPlace"}, w.Heard()); d != "" {
 		t.Error(d)
 	}
 }
 
 func TestPodsWithoutTheGateAreRecreated(t *testing.T) { // WL-3.8, WL-3.12.7
 	w := newWorld(t, 1, daemonSet())
-	w.settle()
-	before := w.pods()[0]
+	w.Settle()
+	before := w.Pods()[0]
 	w.change(inPlaceIfPossible, toImage("logs:2"))
-	w.settle()
-	after := w.pods()[0]
+	w.Settle()
+	after := w.Pods()[0]
 	if after.UID == before.UID || len(before.Spec.ReadinessGates) != 0 || len(after.Spec.ReadinessGates) != 1 {
 		t.Errorf("gates %v, then %v", before.Spec.ReadinessGates, after.Spec.ReadinessGates)
 	}
@@ -183,11 +185,11 @@ func TestPodsWithoutTheGateAreRecreated(t *testing.T) { // WL-3.8, WL-3.12.7
 
 func TestWhatDoesNotFitInPlaceIsRecreated(t *testing.T) { // WL-3.8
 	w := newWorld(t, 2, daemonSet(inPlaceIfPossible))
-	w.settle()
-	before := w.pods()
+	w.Settle()
+	before := w.Pods()
 	w.change(func(ds *kruise.DaemonSet) { ds.Spec.Template.Spec.Containers[0].Args = []string{"-v"} })
-	w.settle()
-	for _, pod := range w.pods() {
+	w.Settle()
+	for _, pod := range w.Pods() {
 		if len(pod.Spec.Containers[0].Args) != 1 || slices.ContainsFunc(before, func(b corev1.Pod) bool { return b.UID == pod.UID }) {
 			t.Errorf("pod %s was not made anew", pod.Name)
 		}
@@ -202,12 +204,12 @@ func TestPausedAndPartitionedSetsMakeNewPods(t *testing.T) { // WL-3.3, WL-3.12.
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 2, daemonSet())
-			w.settle()
+			w.Settle()
 			w.change(hold, toImage("logs:2"))
-			w.settle()
+			w.Settle()
 			lost := w.on("n0")
-			w.write(w.server.Plain.Delete(t.Context(), lost))
-			w.settle()
+			w.Must(w.Server.Plain.Delete(t.Context(), lost))
+			w.Settle()
 			if d := cmp.Diff([]string{"n0=logs:2", "n1=logs:1"}, w.images()); d != "" {
 				t.Error(d)
 			}
@@ -217,13 +219,13 @@ func TestPausedAndPartitionedSetsMakeNewPods(t *testing.T) { // WL-3.3, WL-3.12.
 
 func TestProgressiveCreation(t *testing.T) { // WL-3.5
 	w := newWorld(t, 4, daemonSet(partition(3), annotated("daemonset.kruise.io/progressive-create-pod", "true")))
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:1"}, w.images()); d != "" {
 		t.Error(d)
 	}
 	w.change(partition(0))
-	w.settle()
-	if n := len(w.pods()); n != 4 {
+	w.Settle()
+	if n := len(w.Pods()); n != 4 {
 		t.Errorf("%d pods", n)
 	}
 }
@@ -231,10 +233,10 @@ func TestProgressiveCreation(t *testing.T) { // WL-3.5
 func TestBurstInPercentWaitsForTheFirstStatus(t *testing.T) { // WL-3.12.6
 	w := newWorld(t, 4, daemonSet(func(ds *kruise.DaemonSet) { ds.Spec.BurstReplicas = new(intstr.FromString("50%")) }))
 	for i, want := range []int{0, 2, 4} {
-		if _, err := w.round(); err != nil {
+		if _, err := w.Round(); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(w.pods()); n != want {
+		if n := len(w.Pods()); n != want {
 			t.Errorf("%d pods after round %d, want %d", n, i+1, want)
 		}
 	}
@@ -242,13 +244,13 @@ func TestBurstInPercentWaitsForTheFirstStatus(t *testing.T) { // WL-3.12.6
 
 func TestObservedGenerationIsOfRoundsThatRanToTheEnd(t *testing.T) { // WL-3.12.9
 	w := newWorld(t, 1, daemonSet())
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
 	if s := w.daemonSet().Status; s.ObservedGeneration != 0 || s.DesiredNumberScheduled != 1 {
 		t.Errorf("after a round that made a pod: %+v", s)
 	}
-	w.settle()
+	w.Settle()
 	if s := w.daemonSet().Status; s.ObservedGeneration != 1 {
 		t.Errorf("in the end: %+v", s)
 	}
@@ -256,29 +258,29 @@ func TestObservedGenerationIsOfRoundsThatRanToTheEnd(t *testing.T) { // WL-3.12.
 
 func TestFailedPodsAreReplacedMoreAndMoreSlowly(t *testing.T) { // WL-3.5
 	w := newWorld(t, 1, daemonSet())
-	w.settle()
+	w.Settle()
 	var waits []time.Duration
 	for range 4 {
-		failed := w.pods()[0]
+		failed := w.Pods()[0]
 		failed.Status.Phase = corev1.PodFailed
-		w.write(w.server.Plain.Status().Update(t.Context(), &failed))
-		result, err := w.round()
+		w.Must(w.Server.Plain.Status().Update(t.Context(), &failed))
+		result, err := w.Round()
 		if err != nil {
 			t.Fatal(err)
 		}
 		waits = append(waits, result.RequeueAfter)
 		if result.RequeueAfter > 0 { // it rests
-			if n := len(w.pods()); n != 1 {
+			if n := len(w.Pods()); n != 1 {
 				t.Fatalf("%d pods while the node rests", n)
 			}
-			w.clock.SetTime(w.clock.Now().Add(result.RequeueAfter))
+			w.Clock.SetTime(w.Clock.Now().Add(result.RequeueAfter))
 		}
-		w.settle()
+		w.Settle()
 	}
 	if d := cmp.Diff([]time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second}, waits); d != "" {
 		t.Error(d)
 	}
-	if got := w.heard(); !slices.Contains(got, "FailedDaemonPod") || !slices.Contains(got, "SuccessfulDelete") {
+	if got := w.Heard(); !slices.Contains(got, "FailedDaemonPod") || !slices.Contains(got, "SuccessfulDelete") {
 		t.Errorf("events %v", got)
 	}
 }
@@ -297,9 +299,9 @@ func TestPreDeleteHook(t *testing.T) { // WL-3.6
 		}
 		return true
 	}
-	w.settle()
+	w.Settle()
 	w.change(toImage("logs:2"))
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:1", "n1=logs:1"}, w.images()); d != "" {
 		t.Error(d)
 	}
@@ -311,8 +313,8 @@ func TestPreDeleteHook(t *testing.T) { // WL-3.6
 		t.Errorf("a pod that prepares to go is ready: %+v", s)
 	}
 	pod.Labels["drain"] = "done"
-	w.write(w.server.Plain.Update(t.Context(), pod))
-	w.settle()
+	w.Must(w.Server.Plain.Update(t.Context(), pod))
+	w.Settle()
 	if d := cmp.Diff([]string{"n0=logs:1", "n1=logs:2"}, w.images()); d != "" {
 		t.Error(d)
 	}
@@ -320,10 +322,10 @@ func TestPreDeleteHook(t *testing.T) { // WL-3.6
 
 func TestNodesComeAndGo(t *testing.T) { // WL-3.4, WL-3.5
 	w := newWorld(t, 2, daemonSet())
-	w.settle()
-	w.write(w.server.Plain.Create(t.Context(), node("n2")))
-	w.settle()
-	if n := len(w.pods()); n != 3 {
+	w.Settle()
+	w.Must(w.Server.Plain.Create(t.Context(), node("n2")))
+	w.Settle()
+	if n := len(w.Pods()); n != 3 {
 		t.Errorf("%d pods on 3 nodes", n)
 	}
 	for _, step := range []struct {
@@ -335,11 +337,11 @@ func TestNodesComeAndGo(t *testing.T) { // WL-3.4, WL-3.5
 		{nil, 3, 3, 0},
 	} {
 		var n corev1.Node
-		w.write(w.server.Plain.Get(t.Context(), client.ObjectKey{Name: "n2"}, &n))
+		w.Must(w.Server.Plain.Get(t.Context(), client.ObjectKey{Name: "n2"}, &n))
 		n.Spec.Taints = step.taints
-		w.write(w.server.Plain.Update(t.Context(), &n))
-		w.settle()
-		if s, n := w.daemonSet().Status, len(w.pods()); n != step.pods || int(s.NumberMisscheduled) != step.misplace || int(s.DesiredNumberScheduled) != step.wanted {
+		w.Must(w.Server.Plain.Update(t.Context(), &n))
+		w.Settle()
+		if s, n := w.daemonSet().Status, len(w.Pods()); n != step.pods || int(s.NumberMisscheduled) != step.misplace || int(s.DesiredNumberScheduled) != step.wanted {
 			t.Errorf("%v: %d pods, status %+v", step.taints, n, s)
 		}
 	}
@@ -352,18 +354,18 @@ func TestOpenKruisePodsAreTakenOver(t *testing.T) {
 	old := stored(ds, "5c7d9", 1)
 	old.Data.Raw = []byte(strings.ReplaceAll(string(old.Data.Raw), "logs:1", "logs:0"))
 	w := newWorld(t, 1, ds, old, stored(ds, "6b4f8d7c9", 2), running(ds, "logs-x7kq2", "n0", "6b4f8d7c9"))
-	if writes := w.settle(); len(writes) != 0 {
+	if writes := w.Settle(); len(writes) != 0 {
 		t.Errorf("a set that OpenKruise left settled is written to: %v", writes)
 	}
 	w.change(toImage("logs:2")) // and it goes on in place
-	w.settle()
-	if pod := w.pods()[0]; pod.Name != "logs-x7kq2" || pod.Spec.Containers[0].Image != "logs:2" || len(w.revisions()) != 3 {
+	w.Settle()
+	if pod := w.Pods()[0]; pod.Name != "logs-x7kq2" || pod.Spec.Containers[0].Image != "logs:2" || len(w.Revisions()) != 3 {
 		t.Errorf("pod %s of %s", pod.Name, pod.Spec.Containers[0].Image)
 	}
 	w.change(toImage("logs:0")) // back to a revision it made
-	w.settle()
-	if hash := w.daemonSet().Status.DaemonSetHash; hash != "5c7d9" || w.revisions()[2].Revision != 4 {
-		t.Errorf("hash %s, revisions %v", hash, w.revisions())
+	w.Settle()
+	if hash := w.daemonSet().Status.DaemonSetHash; hash != "5c7d9" || w.Revisions()[2].Revision != 4 {
+		t.Errorf("hash %s, revisions %v", hash, w.Revisions())
 	}
 }
 
@@ -404,13 +406,13 @@ func TestOrphansAreAdopted(t *testing.T) { // WL-0.6
 	other.Labels["app"] = "metrics"
 	r.OwnerReferences, pod.OwnerReferences, other.OwnerReferences = nil, nil, nil
 	w := newWorld(t, 1, ds, r, pod, other)
-	w.settle()
+	w.Settle()
 	owners := map[string]int{}
-	for _, p := range w.pods() {
+	for _, p := range w.Pods() {
 		owners[p.Name] = len(p.OwnerReferences)
 	}
-	if want := map[string]int{"logs-x7kq2": 1, "logs-other": 0}; !maps.Equal(owners, want) || len(w.revisions()) != 1 || len(w.revisions()[0].OwnerReferences) != 1 {
-		t.Errorf("owners %v, revisions %v", owners, w.revisions())
+	if want := map[string]int{"logs-x7kq2": 1, "logs-other": 0}; !maps.Equal(owners, want) || len(w.Revisions()) != 1 || len(w.Revisions()[0].OwnerReferences) != 1 {
+		t.Errorf("owners %v, revisions %v", owners, w.Revisions())
 	}
 }
 
@@ -421,12 +423,12 @@ func TestNothingIsAdoptedForASetThatIsGone(t *testing.T) { // WL-0.6
 	w := newWorld(t, 1, ds, pod)
 	another := daemonSet()
 	another.UID = "another"
-	plain := w.server.Plain
+	plain := w.Server.Plain
 	w.loop.Steps.(*steps).live = liveView{plain, another}
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("no error")
 	}
-	if refs := w.pods()[0].OwnerReferences; len(refs) != 0 || len(w.pods()) != 1 {
+	if refs := w.Pods()[0].OwnerReferences; len(refs) != 0 || len(w.Pods()) != 1 {
 		t.Errorf("owners %v", refs)
 	}
 }
@@ -447,17 +449,17 @@ func (l liveView) Get(ctx context.Context, key client.ObjectKey, obj client.Obje
 
 func TestPodThatNoLongerMatchesIsReleased(t *testing.T) { // WL-0.6
 	w := newWorld(t, 1, daemonSet())
-	w.settle()
-	pod := w.pods()[0]
+	w.Settle()
+	pod := w.Pods()[0]
 	pod.Labels["app"] = "debug"
-	w.write(w.server.Plain.Update(t.Context(), &pod))
-	w.settle()
-	for _, p := range w.pods() {
+	w.Must(w.Server.Plain.Update(t.Context(), &pod))
+	w.Settle()
+	for _, p := range w.Pods() {
 		if p.Name == pod.Name && len(p.OwnerReferences) != 0 {
 			t.Errorf("owners of the released pod: %v", p.OwnerReferences)
 		}
 	}
-	if n := len(w.pods()); n != 2 {
+	if n := len(w.Pods()); n != 2 {
 		t.Errorf("%d pods, want the released one and another", n)
 	}
 }
@@ -479,17 +481,17 @@ func TestASpecThatCannotBeRightTouchesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 2, daemonSet())
-			w.settle()
+			w.Settle()
 			before := w.daemonSet().Status
-			w.heard()
+			w.Heard()
 			w.change(tc.change)
-			if writes := w.settle(); len(writes) != 0 {
+			if writes := w.Settle(); len(writes) != 0 {
 				t.Errorf("it wrote %v", writes)
 			}
 			if d := cmp.Diff(before, w.daemonSet().Status); d != "" {
 				t.Error(d)
 			}
-			if got := w.heard(); !slices.Equal(got, []string{tc.reason}) {
+			if got := w.Heard(); !slices.Equal(got, []string{tc.reason}) {
 				t.Errorf("events %v, want %s", got, tc.reason)
 			}
 		})
@@ -498,8 +500,8 @@ func TestASpecThatCannotBeRightTouchesNothing(t *testing.T) {
 
 func TestASetOnItsWayOutIsLeftAlone(t *testing.T) { // WL-3.3
 	w := newWorld(t, 1, daemonSet(func(ds *kruise.DaemonSet) { ds.Finalizers = []string{"shop/hold"} }))
-	w.write(w.server.Plain.Delete(t.Context(), w.daemonSet()))
-	if writes := w.settle(); len(writes) != 0 {
+	w.Must(w.Server.Plain.Delete(t.Context(), w.daemonSet()))
+	if writes := w.Settle(); len(writes) != 0 {
 		t.Errorf("it wrote %v", writes)
 	}
 }

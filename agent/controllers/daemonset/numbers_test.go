@@ -85,7 +85,7 @@ func TestFailingNodesRestLongerAndLonger(t *testing.T) { // WL-3.5: 1 s doubling
 
 func TestWhoeverCouldAdoptIsWoken(t *testing.T) { // WL-0.6
 	w := newWorld(t, 0, daemonSet())
-	woken := func(pod *corev1.Pod) int { return len(adopters(w.server)(t.Context(), pod)) }
+	woken := func(pod *corev1.Pod) int { return len(adopters(w.Server)(t.Context(), pod)) }
 	orphan := running(daemonSet(), "logs-x", "n0", "now")
 	if n := woken(orphan); n != 0 {
 		t.Errorf("a pod that has an owner wakes %d", n)

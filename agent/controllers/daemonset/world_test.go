@@ -4,25 +4,19 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/tools/record"
-	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/nodefit"
 	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/pkg/loop"
-	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -99,12 +93,9 @@ func label(key, value string) func(*corev1.Node) {
 
 // world is one DaemonSet, an API server in memory, a scheduler and a kubelet.
 type world struct {
-	*testing.T
-	server *acttest.Server
-	clock  *clocktesting.FakePassiveClock
-	loop   *loop.Loop[*kruise.DaemonSet, seen, *plan]
-	events *record.FakeRecorder
-	good   func(*corev1.Pod) bool
+	*acttest.Stage
+	loop *loop.Loop[*kruise.DaemonSet, seen, *plan]
+	good func(*corev1.Pod) bool
 }
 
 func newWorld(t *testing.T, nodes int, objects ...client.Object) *world {
@@ -112,12 +103,9 @@ func newWorld(t *testing.T, nodes int, objects ...client.Object) *world {
 	for i := range nodes {
 		objects = append(objects, node(fmt.Sprintf("n%d", i)))
 	}
-	server, err := acttest.New(objects...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, server: server, clock: clocktesting.NewFakePassiveClock(noon), events: record.NewFakeRecorder(1000)}
-	w.good = func(*corev1.Pod) bool { return true }
+	w := &world{acttest.NewStage(t, types.NamespacedName{Namespace: "shop", Name: "logs"}, noon, objects...), nil, func(*corev1.Pod) bool { return true }}
+	w.Good = func(p *corev1.Pod) bool { return !finished(p) && w.good(p) }
+	w.Place = nodefit.Target
 	w.restart(Options{})
 	return w
 }
@@ -125,71 +113,17 @@ func newWorld(t *testing.T, nodes int, objects ...client.Object) *world {
 // restart is another agent, which knows nothing of the last one.
 func (w *world) restart(o Options) {
 	w.loop = &loop.Loop[*kruise.DaemonSet, seen, *plan]{
-		Steps: newSteps(w.server, w.server.Plain, w.events, w.clock, o), Client: w.server, Events: w.events, Clock: w.clock,
+		Steps: newSteps(w.Server, w.Server.Plain, w.Events, w.Clock, o), Client: w.Server, Events: w.Events, Clock: w.Clock,
 		New: func() *kruise.DaemonSet { return &kruise.DaemonSet{} },
 	}
-}
-
-// round reconciles once.
-func (w *world) round() (reconcile.Result, error) {
-	return w.loop.Reconcile(w.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "logs"}})
-}
-
-// settle reconciles, with the cluster at work, until nothing is written any more.
-func (w *world) settle() []string {
-	w.Helper()
-	var writes []string
-	for range 60 {
-		if _, err := w.round(); err != nil {
-			w.Fatal(err)
-		}
-		ran := w.runPods()
-		now := w.server.Writes()
-		writes = append(writes, now...)
-		if len(now) == 0 && !ran {
-			return writes
-		}
-	}
-	w.Fatalf("still writing after 60 rounds: %v", writes[len(writes)-5:])
-	return nil
-}
-
-func (w *world) runPods() bool {
-	w.Helper()
-	ran := false
-	for _, pod := range w.pods() {
-		if pod.Spec.NodeName == "" {
-			pod.Spec.NodeName = nodefit.Target(&pod)
-			ran = true
-			w.write(w.server.Plain.Update(context.Background(), &pod))
-		}
-		if !finished(&pod) && w.good(&pod) && acttest.Run(&pod, w.clock.Now()) {
-			ran = true
-			w.write(w.server.Plain.Status().Update(context.Background(), &pod))
-		}
-	}
-	return ran
-}
-
-func (w *world) write(err error) {
-	w.Helper()
-	if err != nil {
-		w.Fatal(err)
-	}
-}
-
-func (w *world) pods() []corev1.Pod {
-	w.Helper()
-	var pods corev1.PodList
-	w.write(w.server.Plain.List(context.Background(), &pods))
-	return pods.Items
+	w.Loop = w.loop
 }
 
 // images are what the nodes run, like "n0=logs:1".
 func (w *world) images() []string {
 	w.Helper()
 	var all []string
-	for _, p := range w.pods() {
+	for _, p := range w.Pods() {
 		all = append(all, nodefit.Target(&p)+"="+p.Spec.Containers[0].Image)
 	}
 	slices.Sort(all)
@@ -198,7 +132,7 @@ func (w *world) images() []string {
 
 func (w *world) on(node string) *corev1.Pod {
 	w.Helper()
-	for _, p := range w.pods() {
+	for _, p := range w.Pods() {
 		if nodefit.Target(&p) == node {
 			return &p
 		}
@@ -207,17 +141,10 @@ func (w *world) on(node string) *corev1.Pod {
 	return nil
 }
 
-func (w *world) revisions() []appsv1.ControllerRevision {
-	w.Helper()
-	var revisions appsv1.ControllerRevisionList
-	w.write(w.server.Plain.List(context.Background(), &revisions))
-	return shared.Sorted(revisions.Items)
-}
-
 func (w *world) daemonSet() *kruise.DaemonSet {
 	w.Helper()
 	var ds kruise.DaemonSet
-	w.write(w.server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: "logs"}, &ds))
+	w.Must(w.Server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: "logs"}, &ds))
 	return &ds
 }
 
@@ -228,29 +155,5 @@ func (w *world) change(changes ...func(*kruise.DaemonSet)) {
 		f(ds)
 	}
 	ds.Generation++
-	w.write(w.server.Plain.Update(context.Background(), ds))
-}
-
-// heard are the reasons of the events so far, which it forgets.
-func (w *world) heard() []string {
-	var all []string
-	for {
-		select {
-		case e := <-w.events.Events:
-			all = append(all, strings.Fields(e)[1])
-		default:
-			slices.Sort(all)
-			return slices.Compact(all)
-		}
-	}
-}
-
-func count(writes []string, prefix string) int {
-	n := 0
-	for _, w := range writes {
-		if strings.HasPrefix(w, prefix) {
-			n++
-		}
-	}
-	return n
+	w.Must(w.Server.Plain.Update(context.Background(), ds))
 }

@@ -55,7 +55,7 @@ func TestOwnersOfClaims(t *testing.T) { // WL-2.8
 
 func TestClaimsGoWithTheirPods(t *testing.T) { // WL-2.8
 	w := newWorld(t, standard, statefulSet(withClaims, replicas(2), retention("Delete", "Delete")))
-	w.settle()
+	w.Settle()
 	owners := func(claim string) string {
 		var names []string
 		for _, r := range w.claim(claim).OwnerReferences {
@@ -67,7 +67,7 @@ func TestClaimsGoWithTheirPods(t *testing.T) { // WL-2.8
 		t.Errorf("owned by %s", got)
 	}
 	w.change(replicas(1))
-	writes := w.settle()
+	writes := w.Settle()
 	if i, j := slices.Index(writes, "patch persistentvolumeclaim data-web-1"), slices.Index(writes, "delete pod web-1"); i < 0 || j < 0 {
 		t.Errorf("writes %v", writes)
 	}
@@ -75,20 +75,20 @@ func TestClaimsGoWithTheirPods(t *testing.T) { // WL-2.8
 		t.Errorf("a condemned pod's claim is owned by %s", got)
 	}
 	w.change(replicas(2))
-	w.settle()
-	if len(w.pods()) != 1 {
+	w.Settle()
+	if len(w.Pods()) != 1 {
 		t.Error("a pod took a claim that goes with the pod before")
 	}
 	w.conditionIs(condition.Reconciling, "True", "claim data-web-1 of the pod before")
-	if err := w.server.Plain.Delete(t.Context(), w.claim("data-web-1")); err != nil { // as the garbage collector does
+	if err := w.Server.Plain.Delete(t.Context(), w.claim("data-web-1")); err != nil { // as the garbage collector does
 		t.Fatal(err)
 	}
-	w.settle()
-	if got := owners("data-web-1"); len(w.pods()) != 2 || got != "apps.kruise.io/v1beta1 StatefulSet web" {
-		t.Errorf("%d pods, the new claim is owned by %s", len(w.pods()), got)
+	w.Settle()
+	if got := owners("data-web-1"); len(w.Pods()) != 2 || got != "apps.kruise.io/v1beta1 StatefulSet web" {
+		t.Errorf("%d pods, the new claim is owned by %s", len(w.Pods()), got)
 	}
 	w.change(retention("Retain", "Retain"))
-	w.settle()
+	w.Settle()
 	if got := owners("data-web-0"); got != "" {
 		t.Errorf("owned by %s", got)
 	}
@@ -96,12 +96,12 @@ func TestClaimsGoWithTheirPods(t *testing.T) { // WL-2.8
 
 func TestClaimsThatWereRetainedAreUsedAgain(t *testing.T) { // WL-2.8
 	w := newWorld(t, standard, statefulSet(withClaims, replicas(2)))
-	w.settle()
+	w.Settle()
 	uid := w.claim("data-web-1").UID
 	w.change(replicas(1))
-	w.settle()
+	w.Settle()
 	w.change(replicas(2), retention("Delete", "Retain"))
-	w.settle()
+	w.Settle()
 	if claim := w.claim("data-web-1"); claim.UID != uid || len(claim.OwnerReferences) != 1 || claim.OwnerReferences[0].UID != "owner" {
 		t.Errorf("claim %+v", claim.ObjectMeta)
 	}
@@ -110,10 +110,10 @@ func TestClaimsThatWereRetainedAreUsedAgain(t *testing.T) { // WL-2.8
 func TestClaimThatIsBeingDeletedHoldsItsPodUp(t *testing.T) { // WL-2.8
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data-web-0", Namespace: "shop", Finalizers: []string{"shop/hold"}}}
 	w := newWorld(t, standard, statefulSet(withClaims), claim)
-	if err := w.server.Plain.Delete(t.Context(), claim); err != nil {
+	if err := w.Server.Plain.Delete(t.Context(), claim); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("a failure is not tried again")
 	}
 	w.conditionIs("FailedCreatePod", "True", "claim data-web-0 is being deleted")
@@ -124,18 +124,18 @@ func TestClaimThatIsBeingDeletedHoldsItsPodUp(t *testing.T) { // WL-2.8
 
 func TestPendingPodGetsItsClaimBack(t *testing.T) { // WL-2.6.1
 	w := newWorld(t, standard, statefulSet(withClaims, replicas(1), toImage("web:bad")))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
 	pod := w.pod("web-0")
 	pod.Status.Phase = corev1.PodPending
-	if err := w.server.Plain.Status().Update(t.Context(), pod); err != nil {
+	if err := w.Server.Plain.Status().Update(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.server.Plain.Delete(t.Context(), w.claim("data-web-0")); err != nil {
+	if err := w.Server.Plain.Delete(t.Context(), w.claim("data-web-0")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
 	w.claim("data-web-0")
@@ -145,12 +145,12 @@ func TestPendingPodGetsItsClaimBack(t *testing.T) { // WL-2.6.1
 func (w *world) grow() {
 	w.Helper()
 	var all corev1.PersistentVolumeClaimList
-	if err := w.server.Plain.List(w.Context(), &all); err != nil {
+	if err := w.Server.Plain.List(w.Context(), &all); err != nil {
 		w.Fatal(err)
 	}
 	for i := range all.Items {
 		all.Items[i].Status.Capacity = all.Items[i].Spec.Resources.Requests
-		if err := w.server.Plain.Status().Update(w.Context(), &all.Items[i]); err != nil {
+		if err := w.Server.Plain.Status().Update(w.Context(), &all.Items[i]); err != nil {
 			w.Fatal(err)
 		}
 	}
@@ -168,18 +168,18 @@ func (w *world) sizes() string {
 func resizing(t *testing.T, objects ...client.Object) *world {
 	w := newWorld(t, Options{AutoResizePVC: true, AutoDeletePVC: true},
 		append(objects, statefulSet(withClaims, replicas(2), class("disk"), onPodRollingUpdate))...)
-	w.settle()
+	w.Settle()
 	w.grow()
-	w.settle()
+	w.Settle()
 	return w
 }
 
 func TestClaimsGrowBeforeTheirPodsChange(t *testing.T) { // WL-2.9
 	disk := storageClass("disk", new(true), 0, false)
 	w := resizing(t, &disk)
-	before := w.pods()
+	before := w.Pods()
 	w.change(size("2Gi"), toImage("web:2"))
-	w.settle()
+	w.Settle()
 	if w.sizes() != "1Gi 2Gi" || w.pod("web-1").UID != before[1].UID {
 		t.Errorf("claims ask for %s", w.sizes())
 	}
@@ -191,23 +191,23 @@ func TestClaimsGrowBeforeTheirPodsChange(t *testing.T) { // WL-2.9
 		t.Error(d)
 	}
 	w.grow()
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:1", "1 web:2"}, w.running()); d != "" || w.sizes() != "2Gi 2Gi" {
 		t.Errorf("claims ask for %s, %s", w.sizes(), d)
 	}
 	w.grow()
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:2", "1 web:2"}, w.running()); d != "" {
 		t.Error(d)
 	}
 	w.conditionIs(condition.Ready, "True", "")
 	w.change(size("3Gi")) // and nothing else: no pod is made anew
-	before = w.pods()
+	before = w.Pods()
 	for range 3 {
-		w.settle()
+		w.Settle()
 		w.grow()
 	}
-	if w.sizes() != "3Gi 3Gi" || w.pods()[0].UID != before[0].UID {
+	if w.sizes() != "3Gi 3Gi" || w.Pods()[0].UID != before[0].UID {
 		t.Errorf("claims ask for %s", w.sizes())
 	}
 }
@@ -218,7 +218,7 @@ func TestClassThatDoesNotLetClaimsGrow(t *testing.T) { // WL-2.9
 			disk := storageClass("disk", expands, 0, false)
 			w := resizing(t, &disk)
 			w.change(size("2Gi"))
-			if _, err := w.round(); err == nil {
+			if _, err := w.Round(); err == nil {
 				t.Error("a failure is not tried again")
 			}
 			w.conditionIs("FailedUpdatePod", "True", "storage class disk does not allow it")
@@ -233,7 +233,7 @@ func TestClaimThatCannotFit(t *testing.T) { // WL-2.9
 	disk := storageClass("disk", new(true), 0, false)
 	w := resizing(t, &disk)
 	w.change(class("tape"), size("2Gi"))
-	w.settle()
+	w.Settle()
 	w.conditionIs(condition.Stalled, "True", "of storage class disk, and its template of tape")
 	if w.sizes() != "1Gi 1Gi" || !w.told("FailedUpdatePVC") {
 		t.Errorf("claims ask for %s, or nobody was told", w.sizes())

@@ -20,7 +20,7 @@ import (
 
 // refuse answers writes that begin like this with an error, until it is called again.
 func (w *world) refuse(prefix string) {
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if prefix != "" && strings.HasPrefix(write, prefix) {
 			return apierrors.NewForbidden(corev1.Resource("objects"), "x", errors.New("not now"))
 		}
@@ -31,7 +31,7 @@ func (w *world) refuse(prefix string) {
 func TestKilledBetweenClaimAndPod(t *testing.T) { // WL-2.6.1
 	w := newWorld(t, standard, statefulSet(withClaims, parallel))
 	w.refuse("create pod web-1")
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("a failure is not tried again")
 	}
 	if d := cmp.Diff([]string{"0 web:1"}, w.running()); d != "" {
@@ -39,21 +39,21 @@ func TestKilledBetweenClaimAndPod(t *testing.T) { // WL-2.6.1
 	}
 	uid := w.claim("data-web-1").UID
 	w.refuse("")
-	w.settle()
-	if len(w.pods()) != 3 || w.claim("data-web-1").UID != uid {
-		t.Errorf("%d pods, or the claim was made anew", len(w.pods()))
+	w.Settle()
+	if len(w.Pods()) != 3 || w.claim("data-web-1").UID != uid {
+		t.Errorf("%d pods, or the claim was made anew", len(w.Pods()))
 	}
 }
 
 func TestPodStaysWhileItsClaimCannotBeHandedToIt(t *testing.T) { // WL-2.6 H
 	w := newWorld(t, standard, statefulSet(withClaims, replicas(2), retention("Retain", "Delete")))
-	w.settle()
+	w.Settle()
 	w.change(replicas(1))
 	w.refuse("patch persistentvolumeclaim")
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("a failure is not tried again")
 	}
-	if len(w.pods()) != 2 {
+	if len(w.Pods()) != 2 {
 		t.Error("the pod is gone, and its claim stays for ever")
 	}
 	w.conditionIs("FailedUpdatePod", "True", "change the owners of claim data-web-1")
@@ -61,18 +61,18 @@ func TestPodStaysWhileItsClaimCannotBeHandedToIt(t *testing.T) { // WL-2.6 H
 		t.Error("nobody was told")
 	}
 	w.refuse("")
-	w.settle()
-	if refs := w.claim("data-web-1").OwnerReferences; len(w.pods()) != 1 || len(refs) != 1 || refs[0].Kind != "Pod" {
-		t.Errorf("%d pods, owners %v", len(w.pods()), refs)
+	w.Settle()
+	if refs := w.claim("data-web-1").OwnerReferences; len(w.Pods()) != 1 || len(refs) != 1 || refs[0].Kind != "Pod" {
+		t.Errorf("%d pods, owners %v", len(w.Pods()), refs)
 	}
 }
 
 func TestPodThatChangedIsDecidedAnew(t *testing.T) { // WL-0.7
 	w := newWorld(t, standard, statefulSet(replicas(1)))
-	w.settle()
+	w.Settle()
 	w.change(toImage("web:2"))
 	before := w.pod("web-0")
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if write == "delete pod web-0" && w.pod("web-0").ResourceVersion == before.ResourceVersion {
 			pod := w.pod("web-0")
 			pod.Labels["touched"] = "yes"
@@ -81,13 +81,13 @@ func TestPodThatChangedIsDecidedAnew(t *testing.T) { // WL-0.7
 		}
 		return nil
 	}
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Errorf("a lost race is told as %v", err)
 	}
 	if w.pod("web-0").UID != before.UID {
 		t.Error("a pod was deleted that is not what the plan saw")
 	}
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:2"}, w.running()); d != "" {
 		t.Error(d)
 	}
@@ -105,8 +105,8 @@ func (u unreadable) Get(ctx context.Context, key client.ObjectKey, o client.Obje
 
 func TestReadThatFailsTouchesNothing(t *testing.T) {
 	w := newWorld(t, standard, statefulSet(withClaims))
-	w.settle()
-	steps := newSteps(unreadable{w.server}, w.server.Plain, w.events, w.clock, standard)
+	w.Settle()
+	steps := newSteps(unreadable{w.Server}, w.Server.Plain, w.Events, w.Clock, standard)
 	if _, err := steps.Observe(t.Context(), w.set()); err == nil {
 		t.Error("claims that cannot be read count as absent")
 	}
@@ -114,13 +114,13 @@ func TestReadThatFailsTouchesNothing(t *testing.T) {
 
 func TestRevisionNameThatIsTaken(t *testing.T) { // WL-0.5
 	w := newWorld(t, standard, statefulSet(replicas(1)))
-	w.settle()
-	taken := w.revisions()[0]
+	w.Settle()
+	taken := w.Revisions()[0]
 	taken.ResourceVersion = ""
 	taken.OwnerReferences, taken.Data.Raw = nil, []byte(`{"spec":{"template":{"$patch":"replace","spec":{"hostNetwork":true}}}}`)
 	taken.Labels = nil
 	w2 := newWorld(t, standard, statefulSet(replicas(1)), taken.DeepCopy())
-	w2.settle()
+	w2.Settle()
 	if status := w2.set().Status; *status.CollisionCount != 1 || status.UpdateRevision == taken.Name || w2.pod("web-0").Labels["controller-revision-hash"] != status.UpdateRevision {
 		t.Errorf("status %+v", status)
 	}
@@ -134,12 +134,12 @@ var unorderedByRank = &kruise.UnorderedUpdateStrategy{PriorityStrategy: &pub.Upd
 func TestUnorderedByPriority(t *testing.T) { // WL-2.10.1
 	w := newWorld(t, standard, statefulSet(parallel, func(set *kruise.StatefulSet) { set.Spec.Template.Labels["rank"] = "low" },
 		rolling(func(r *kruise.RollingUpdateStatefulSetStrategy) { r.UnorderedUpdate = unorderedByRank }), partition(2)))
-	w.settle()
+	w.Settle()
 	pod := w.pod("web-1")
 	pod.Labels["rank"] = "high"
 	w.save(pod)
 	w.change(toImage("web:2"))
-	w.settle()
+	w.Settle()
 	if got := w.running(); !slices.Contains(got, "1 web:2") || !slices.Contains(got, "2 web:1") {
 		t.Errorf("running %v", got)
 	}

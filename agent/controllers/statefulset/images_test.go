@@ -6,25 +6,26 @@ import (
 	kruise "github.com/openkruise/kruise-api/apps/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 
+	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/agent/podset/predownload"
 )
 
 func TestImagesArePulledAheadOfAnUpdateInPlace(t *testing.T) { // WL-2.13
 	w := newWorld(t, Options{PreDownload: true}, statefulSet(inPlaceIfPossible, replicas(5), parallel))
-	if writes := w.settle(); count(writes, "create imagepulljob") != 0 {
+	if writes := w.Settle(); acttest.Count(writes, "create imagepulljob") != 0 {
 		t.Fatalf("a set that updates nothing pulls ahead: %v", writes)
 	}
 	w.change(toImage("web:2"))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	update := w.revisions()[1]
-	first := w.server.Writes()
-	if count(first, "create imagepulljob "+update.Name+"-main") != 1 || update.Labels[predownload.CreatedLabel] != "true" {
+	update := w.Revisions()[1]
+	first := w.Server.Writes()
+	if acttest.Count(first, "create imagepulljob "+update.Name+"-main") != 1 || update.Labels[predownload.CreatedLabel] != "true" {
 		t.Fatalf("%v, labels %v", first, update.Labels)
 	}
-	rest := w.settle()
-	if count(rest, "create imagepulljob") != 0 || count(rest, "delete imagepulljob") != 1 {
+	rest := w.Settle()
+	if acttest.Count(rest, "create imagepulljob") != 0 || acttest.Count(rest, "delete imagepulljob") != 1 {
 		t.Errorf("jobs until the update was done: %v", rest)
 	}
 }
@@ -41,13 +42,13 @@ func TestImagesAreNotPulledAheadInVain(t *testing.T) { // WL-2.13
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{PreDownload: true}, statefulSet(change...))
-			w.settle()
+			w.Settle()
 			w.change(toImage("web:2"))
-			if _, err := w.round(); err != nil {
+			if _, err := w.Round(); err != nil {
 				t.Fatal(err)
 			}
-			if writes := w.server.Writes(); count(writes, "create imagepulljob") != 0 || w.revisions()[1].Labels[predownload.IgnoredLabel] != "true" {
-				t.Errorf("%v, labels %v", writes, w.revisions()[1].Labels)
+			if writes := w.Server.Writes(); acttest.Count(writes, "create imagepulljob") != 0 || w.Revisions()[1].Labels[predownload.IgnoredLabel] != "true" {
+				t.Errorf("%v, labels %v", writes, w.Revisions()[1].Labels)
 			}
 		})
 	}

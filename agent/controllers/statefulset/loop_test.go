@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/agent/podset/defaults"
 	"github.com/flotilla-project/flotilla/agent/podset/revision"
 	"github.com/flotilla-project/flotilla/pkg/condition"
@@ -23,17 +24,17 @@ import (
 
 func TestScaleOutInOrder(t *testing.T) { // WL-2.6.1, WL-2.14
 	w := newWorld(t, standard, statefulSet())
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"0 web:1"}, w.running()); d != "" {
 		t.Error(d)
 	}
-	if _, err := w.round(); err != nil || len(w.pods()) != 1 {
+	if _, err := w.Round(); err != nil || len(w.Pods()) != 1 {
 		t.Errorf("the second pod does not wait for the first (%v)", err)
 	}
-	w.settle()
-	revisions := w.revisions()
+	w.Settle()
+	revisions := w.Revisions()
 	if len(revisions) != 1 || revisions[0].Labels["app"] != "web" || len(revisions[0].Annotations) != 0 {
 		t.Fatalf("revisions %v", revisions)
 	}
@@ -51,7 +52,7 @@ func TestScaleOutInOrder(t *testing.T) { // WL-2.6.1, WL-2.14
 	w.conditionIs(condition.Ready, "True", "3 of 3 available")
 	w.conditionIs(condition.Reconciling, "False", "")
 	w.conditionIs(condition.Stalled, "False", "")
-	if _, err := w.round(); err != nil || len(w.server.Writes()) != 0 {
+	if _, err := w.Round(); err != nil || len(w.Server.Writes()) != 0 {
 		t.Errorf("a settled set is written again (%v)", err)
 	}
 }
@@ -60,14 +61,14 @@ func TestPodCarriesItsIdentity(t *testing.T) { // WL-2.4
 	w := newWorld(t, standard, statefulSet(withClaims, func(set *kruise.StatefulSet) {
 		set.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data"}, {Name: "tmp"}}
 	}))
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
 	pod := w.pod("web-0")
 	want := metav1.ObjectMeta{
 		Name: "web-0", GenerateName: "web-", Namespace: "shop", UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 		Labels: map[string]string{
-			"app": "web", "controller-revision-hash": w.revisions()[0].Name, "statefulset.kubernetes.io/pod-name": "web-0",
+			"app": "web", "controller-revision-hash": w.Revisions()[0].Name, "statefulset.kubernetes.io/pod-name": "web-0",
 			"apps.kubernetes.io/pod-index": "0", "lifecycle.apps.kruise.io/state": "Normal",
 		},
 		Annotations: map[string]string{"team": "a", "lifecycle.apps.kruise.io/timestamp": "2026-01-02T12:00:00Z"},
@@ -96,7 +97,7 @@ func TestGatesOfIdentity(t *testing.T) { // WL-0.3
 		set.Spec.Ordinals = &kruise.StatefulSetOrdinals{Start: 5}
 		set.Spec.ReserveOrdinals = []intstr.IntOrString{intstr.FromInt32(6), intstr.FromString("8-9")}
 	}))
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"10 web:1", "5 web:1", "7 web:1"}, w.running()); d != "" {
 		t.Error(d)
 	}
@@ -104,7 +105,7 @@ func TestGatesOfIdentity(t *testing.T) { // WL-0.3
 		t.Error("PodIndexLabel is off and there is a label")
 	}
 	w = newWorld(t, Options{}, statefulSet(replicas(1), func(set *kruise.StatefulSet) { set.Spec.Ordinals = &kruise.StatefulSetOrdinals{Start: 5} }))
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:1"}, w.running()); d != "" {
 		t.Errorf("StatefulSetStartOrdinal is off: %s", d)
 	}
@@ -112,9 +113,9 @@ func TestGatesOfIdentity(t *testing.T) { // WL-0.3
 
 func TestReservingAnOrdinalMovesItsPod(t *testing.T) { // WL-2.16.2
 	w := newWorld(t, standard, statefulSet())
-	w.settle()
+	w.Settle()
 	w.change(func(set *kruise.StatefulSet) { set.Spec.ReserveOrdinals = []intstr.IntOrString{intstr.FromInt32(1)} })
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:1", "2 web:1", "3 web:1"}, w.running()); d != "" {
 		t.Error(d)
 	}
@@ -122,17 +123,17 @@ func TestReservingAnOrdinalMovesItsPod(t *testing.T) { // WL-2.16.2
 
 func TestRecreateKeepsNameAndClaim(t *testing.T) { // WL-2.10
 	w := newWorld(t, standard, statefulSet(withClaims))
-	w.settle()
+	w.Settle()
 	before, claim := w.pod("web-2").UID, w.claim("data-web-2").UID
 	w.change(toImage("web:2"))
-	writes := w.settle()
+	writes := w.Settle()
 	if d := cmp.Diff([]string{"0 web:2", "1 web:2", "2 web:2"}, w.running()); d != "" {
 		t.Error(d)
 	}
 	if w.pod("web-2").UID == before || w.claim("data-web-2").UID != claim {
 		t.Error("the pod was not made anew, or its claim was")
 	}
-	if n := count(writes, "create persistentvolumeclaim"); n != 0 {
+	if n := acttest.Count(writes, "create persistentvolumeclaim"); n != 0 {
 		t.Errorf("%d claims were made", n)
 	}
 	if status := w.set().Status; status.CurrentRevision != status.UpdateRevision || status.CurrentReplicas != 3 {
@@ -145,15 +146,15 @@ func TestRecreateKeepsNameAndClaim(t *testing.T) { // WL-2.10
 
 func TestInPlaceUpdate(t *testing.T) { // WL-2.12
 	w := newWorld(t, standard, statefulSet(inPlaceIfPossible))
-	w.settle()
-	before := w.pods()
+	w.Settle()
+	before := w.Pods()
 	w.change(toImage("web:2"))
-	writes := w.settle()
-	if s, p := count(writes, "patch pod/status "), count(writes, "patch pod "); s != 6 || p != 3 || count(writes, "create pod")+count(writes, "delete pod") > 0 {
+	writes := w.Settle()
+	if s, p := acttest.Count(writes, "patch pod/status "), acttest.Count(writes, "patch pod "); s != 6 || p != 3 || acttest.Count(writes, "create pod")+acttest.Count(writes, "delete pod") > 0 {
 		t.Errorf("%d status patches and %d patches for 3 pods: %v", s, p, writes)
 	}
 	full := w.set().Status.UpdateRevision
-	for i, after := range w.pods() {
+	for i, after := range w.Pods() {
 		if before[i].UID != after.UID || after.Spec.Containers[0].Image != "web:2" || after.Labels["controller-revision-hash"] != full ||
 			after.Status.ContainerStatuses[0].RestartCount != 1 || after.Labels["lifecycle.apps.kruise.io/state"] != "Normal" {
 			t.Errorf("pod %s: %+v", after.Name, after)
@@ -168,19 +169,19 @@ func TestGracePeriod(t *testing.T) { // WL-2.12, WL-4.12.1
 	w := newWorld(t, standard, statefulSet(replicas(1), inPlaceIfPossible, rolling(func(r *kruise.RollingUpdateStatefulSetStrategy) {
 		r.InPlaceUpdateStrategy = &pub.InPlaceUpdateStrategy{GracePeriodSeconds: 30}
 	})))
-	w.settle()
+	w.Settle()
 	w.change(toImage("web:2"))
-	w.settle()
+	w.Settle()
 	pod := w.pod("web-0")
 	if pod.Spec.Containers[0].Image != "web:1" || pod.Labels["controller-revision-hash"] != w.set().Status.UpdateRevision {
 		t.Errorf("in its grace period it runs %s as %s", pod.Spec.Containers[0].Image, pod.Labels["controller-revision-hash"])
 	}
-	result, err := w.round()
+	result, err := w.Round()
 	if err != nil || result.RequeueAfter != 30*time.Second {
 		t.Errorf("looks again after %s (%v)", result.RequeueAfter, err)
 	}
-	w.clock.SetTime(noon.Add(30 * time.Second))
-	w.settle()
+	w.Clock.SetTime(noon.Add(30 * time.Second))
+	w.Settle()
 	if image := w.pod("web-0").Spec.Containers[0].Image; image != "web:2" {
 		t.Errorf("after it, it runs %s", image)
 	}
@@ -188,19 +189,19 @@ func TestGracePeriod(t *testing.T) { // WL-2.12, WL-4.12.1
 
 func TestPartitionAndWhoComesBack(t *testing.T) { // WL-2.7, WL-2.16.1
 	w := newWorld(t, standard, statefulSet(parallel, maxUnavailable("100%")))
-	w.settle()
+	w.Settle()
 	w.change(toImage("web:2"), partition(2))
-	w.settle()
+	w.Settle()
 	want := []string{"0 web:1", "1 web:1", "2 web:2"}
 	if d := cmp.Diff(want, w.running()); d != "" {
 		t.Error(d)
 	}
-	for _, lost := range w.pods() {
-		if err := w.server.Plain.Delete(t.Context(), &lost); err != nil {
+	for _, lost := range w.Pods() {
+		if err := w.Server.Plain.Delete(t.Context(), &lost); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff(want, w.running()); d != "" {
 		t.Errorf("after all pods were lost: %s", d)
 	}
@@ -209,33 +210,33 @@ func TestPartitionAndWhoComesBack(t *testing.T) { // WL-2.7, WL-2.16.1
 
 func TestBrokenImageStopsAtTheBudget(t *testing.T) { // WL-2.10
 	w := newWorld(t, standard, statefulSet(parallel, replicas(4), maxUnavailable("50%")))
-	w.settle()
+	w.Settle()
 	w.change(toImage("web:bad"))
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:1", "1 web:1", "2 web:bad", "3 web:bad"}, w.running()); d != "" {
 		t.Error(d)
 	}
 	w.conditionIs(condition.Reconciling, "True", "2 of 4 updated")
 	w.change(toImage("web:1"))
-	w.settle()
+	w.Settle()
 	w.conditionIs(condition.Ready, "True", "")
-	if n := len(w.revisions()); n != 2 {
+	if n := len(w.Revisions()); n != 2 {
 		t.Errorf("%d revisions after going back", n)
 	}
 }
 
 func TestPausedAndSpecifiedDelete(t *testing.T) { // WL-2.16.6
 	w := newWorld(t, standard, statefulSet(rolling(func(r *kruise.RollingUpdateStatefulSetStrategy) { r.Paused = true })))
-	w.settle()
+	w.Settle()
 	pod := w.pod("web-1")
 	pod.Labels["apps.kruise.io/specified-delete"] = "yes"
 	w.save(pod)
-	w.settle()
+	w.Settle()
 	if w.pod("web-1").UID != pod.UID {
 		t.Error("a paused set deleted a pod")
 	}
 	w.change(rolling(func(r *kruise.RollingUpdateStatefulSetStrategy) { r.Paused = false }))
-	w.settle()
+	w.Settle()
 	if w.pod("web-1").UID == pod.UID {
 		t.Error("the marked pod is still there")
 	}
@@ -245,13 +246,13 @@ func TestOnDelete(t *testing.T) { // WL-2.7
 	w := newWorld(t, standard, statefulSet(func(set *kruise.StatefulSet) {
 		set.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
 	}))
-	w.settle()
+	w.Settle()
 	w.change(toImage("web:2"))
-	w.settle()
-	if err := w.server.Plain.Delete(t.Context(), w.pod("web-0")); err != nil {
+	w.Settle()
+	if err := w.Server.Plain.Delete(t.Context(), w.pod("web-0")); err != nil {
 		t.Fatal(err)
 	}
-	w.settle()
+	w.Settle()
 	if d := cmp.Diff([]string{"0 web:2", "1 web:1", "2 web:1"}, w.running()); d != "" {
 		t.Error(d)
 	}
@@ -274,14 +275,14 @@ func TestHooks(t *testing.T) { // WL-2.11, WL-2.12
 		pod := w.pod("web-0")
 		pod.Labels[key] = value
 		w.save(pod)
-		w.settle()
+		w.Settle()
 	}
-	w.settle()
+	w.Settle()
 	state("PreparingNormal")
 	label("warm", "yes")
 	state("Normal")
 	w.change(toImage("web:2"))
-	w.settle()
+	w.Settle()
 	state("PreparingUpdate")
 	w.conditionIs(condition.Reconciling, "True", "hook")
 	label("drain", "no")
@@ -289,27 +290,27 @@ func TestHooks(t *testing.T) { // WL-2.11, WL-2.12
 	label("drain", "yes")
 	state("Normal")
 	w.change(replicas(0))
-	w.settle()
+	w.Settle()
 	state("PreparingDelete")
 	pod := w.pod("web-0")
 	pod.Labels["drain"] = "no"
 	w.save(pod)
-	w.settle()
-	if n := len(w.pods()); n != 0 {
+	w.Settle()
+	if n := len(w.Pods()); n != 0 {
 		t.Errorf("%d pods are left", n)
 	}
 }
 
 func TestFailedPodIsMadeAnew(t *testing.T) { // WL-2.6.1
 	w := newWorld(t, standard, statefulSet())
-	w.settle()
+	w.Settle()
 	pod := w.pod("web-1")
 	pod.Status.Phase = corev1.PodFailed
-	if err := w.server.Plain.Status().Update(t.Context(), pod); err != nil {
+	if err := w.Server.Plain.Status().Update(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
-		if _, err := w.round(); err != nil {
+		if _, err := w.Round(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -320,11 +321,11 @@ func TestFailedPodIsMadeAnew(t *testing.T) { // WL-2.6.1
 
 func TestIdentityIsRepaired(t *testing.T) { // WL-2.4
 	w := newWorld(t, standard, statefulSet())
-	w.settle()
+	w.Settle()
 	pod := w.pod("web-0")
 	delete(pod.Labels, podNameLabel)
 	w.save(pod)
-	w.settle()
+	w.Settle()
 	if got := w.pod("web-0").Labels[podNameLabel]; got != "web-0" || w.pod("web-0").UID != pod.UID {
 		t.Errorf("label is %q", got)
 	}
@@ -335,13 +336,13 @@ func TestIdentityIsRepaired(t *testing.T) { // WL-2.4
 
 func TestQuotaIsToldAndTriedAgain(t *testing.T) { // WL-2.14
 	w := newWorld(t, standard, statefulSet())
-	w.server.Before = func(write string) error {
+	w.Server.Before = func(write string) error {
 		if strings.HasPrefix(write, "create pod") {
 			return apierrors.NewForbidden(corev1.Resource("pods"), "web", errors.New("exceeded quota: small"))
 		}
 		return nil
 	}
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("a failure is not tried again")
 	}
 	w.conditionIs("FailedCreatePod", "True", "exceeded quota: small")
@@ -349,8 +350,8 @@ func TestQuotaIsToldAndTriedAgain(t *testing.T) { // WL-2.14
 	if !w.told("FailedCreate") {
 		t.Error("nobody was told")
 	}
-	w.server.Before = nil
-	w.settle()
+	w.Server.Before = nil
+	w.Settle()
 	w.conditionIs("FailedCreatePod", "", "")
 }
 
@@ -358,9 +359,9 @@ func TestChangeThatDoesNotFitIsTold(t *testing.T) { // WL-2.12
 	w := newWorld(t, standard, statefulSet(inPlaceIfPossible, rolling(func(r *kruise.RollingUpdateStatefulSetStrategy) {
 		r.PodUpdatePolicy = kruise.InPlaceOnlyPodUpdateStrategyType
 	})))
-	w.settle()
+	w.Settle()
 	w.change(func(set *kruise.StatefulSet) { set.Spec.Template.Spec.HostNetwork = true })
-	w.settle() // no error
+	w.Settle() // no error
 	for _, kind := range []string{"FailedUpdatePod", condition.Stalled} {
 		w.conditionIs(kind, "True", "template.spec.hostNetwork cannot change in place")
 	}
@@ -375,7 +376,7 @@ func TestWhatMatchesIsAdoptedAndTheRestReleased(t *testing.T) { // WL-0.6
 	stranger := pod.DeepCopy()
 	stranger.Name, stranger.UID = "other-0", "stranger"
 	w := newWorld(t, standard, statefulSet(), pod, stranger)
-	w.settle()
+	w.Settle()
 	if refs := w.pod("web-0").OwnerReferences; len(refs) != 2 || refs[1].UID != "owner" || !*refs[1].Controller {
 		t.Errorf("owners of the orphan: %v", refs)
 	}
@@ -385,7 +386,7 @@ func TestWhatMatchesIsAdoptedAndTheRestReleased(t *testing.T) { // WL-0.6
 	lost := w.pod("web-1")
 	lost.Labels["app"] = "debug"
 	w.save(lost)
-	if _, err := w.round(); err == nil {
+	if _, err := w.Round(); err == nil {
 		t.Error("the name of the released pod is free")
 	}
 	if got := w.pod("web-1"); got.UID != lost.UID || len(got.OwnerReferences) != 0 {
@@ -399,7 +400,7 @@ func TestNobodyIsAdoptedForASetThatIsGone(t *testing.T) { // WL-0.6
 	pod.Name, pod.Namespace = "web-0", "shop"
 	w := newWorld(t, standard, statefulSet(), pod)
 	set := w.set()
-	if err := w.server.Plain.Delete(t.Context(), set); err != nil { // and the cache does not know yet
+	if err := w.Server.Plain.Delete(t.Context(), set); err != nil { // and the cache does not know yet
 		t.Fatal(err)
 	}
 	if _, err := w.loop.ReconcileObject(t.Context(), set); err != nil {
@@ -412,25 +413,25 @@ func TestNobodyIsAdoptedForASetThatIsGone(t *testing.T) { // WL-0.6
 
 func TestHistoryIsTrimmed(t *testing.T) { // WL-0.5
 	w := newWorld(t, standard, statefulSet(replicas(1), func(set *kruise.StatefulSet) { set.Spec.RevisionHistoryLimit = new(int32(1)) }))
-	w.settle()
+	w.Settle()
 	for _, image := range []string{"web:2", "web:3", "web:4"} {
 		w.change(toImage(image))
-		w.settle()
+		w.Settle()
 	}
-	if n := len(w.revisions()); n != 2 {
+	if n := len(w.Revisions()); n != 2 {
 		t.Errorf("%d revisions are kept", n)
 	}
 }
 
 func TestSetThatIsLeavingTouchesNothing(t *testing.T) { // WL-2.6 F
 	w := newWorld(t, standard, statefulSet(func(set *kruise.StatefulSet) { set.Finalizers = []string{"shop/hold"} }))
-	if err := w.server.Plain.Delete(t.Context(), w.set()); err != nil {
+	if err := w.Server.Plain.Delete(t.Context(), w.set()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.round(); err != nil {
+	if _, err := w.Round(); err != nil {
 		t.Fatal(err)
 	}
-	if len(w.pods()) != 0 || slices.ContainsFunc(w.server.Writes(), func(s string) bool { return !strings.HasPrefix(s, "patch statefulset/status") }) {
+	if len(w.Pods()) != 0 || slices.ContainsFunc(w.Server.Writes(), func(s string) bool { return !strings.HasPrefix(s, "patch statefulset/status") }) {
 		t.Error("it wrote")
 	}
 }
@@ -463,16 +464,16 @@ func TestTakeOver(t *testing.T) {
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data-web-0", Namespace: "shop"}, Spec: set.Spec.VolumeClaimTemplates[0].Spec}
 	set.Status = kruise.StatefulSetStatus{CurrentRevision: stored.Name, UpdateRevision: stored.Name, Replicas: 1}
 	w := newWorld(t, standard, set, stored, pod, claim)
-	w.runPods()
-	writes := w.settle()
+	w.RunPods()
+	writes := w.Settle()
 	if slices.ContainsFunc(writes, func(s string) bool { return !strings.HasPrefix(s, "patch statefulset/status") }) {
 		t.Errorf("writes %v", writes)
 	}
 	w.conditionIs(condition.Ready, "True", "1 of 1 available")
 	w.change(toImage("web:2"))
-	w.settle()
-	if got := w.pod("web-0"); got.UID != "old" || got.Spec.Containers[0].Image != "web:2" || len(w.revisions()) != 2 {
-		t.Errorf("the pod is %s and runs %s, there are %d revisions", got.UID, got.Spec.Containers[0].Image, len(w.revisions()))
+	w.Settle()
+	if got := w.pod("web-0"); got.UID != "old" || got.Spec.Containers[0].Image != "web:2" || len(w.Revisions()) != 2 {
+		t.Errorf("the pod is %s and runs %s, there are %d revisions", got.UID, got.Spec.Containers[0].Image, len(w.Revisions()))
 	}
 	if _, labelled := w.pod("web-0").Labels[pub.LifecycleStateKey]; labelled { // WL-2.16.9
 		t.Error("it got a lifecycle state")

@@ -144,7 +144,7 @@ func TestWhatCannotBeRightTouchesNothing(t *testing.T) { // WL-2.3
 					t.Errorf("%q does not tell %q", plan.wrong, part)
 				}
 			}
-			if err := w.loop.Steps.Act(t.Context(), wrong, plan); err != nil || len(w.server.Writes()) > 0 {
+			if err := w.loop.Steps.Act(t.Context(), wrong, plan); err != nil || len(w.Server.Writes()) > 0 {
 				t.Errorf("it wrote (%v)", err)
 			}
 			w.loop.Steps.Report(wrong, seen{}, plan, nil)

@@ -15,14 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/tools/record"
-	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/flotilla-project/flotilla/agent/podset/acttest"
 	"github.com/flotilla-project/flotilla/pkg/loop"
-	shared "github.com/flotilla-project/flotilla/pkg/revision"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -102,80 +98,28 @@ func toImage(image string) func(*kruise.StatefulSet) {
 
 // world is one StatefulSet, an API server in memory and a kubelet.
 type world struct {
-	*testing.T
-	server *acttest.Server
-	clock  *clocktesting.FakePassiveClock
+	*acttest.Stage
 	loop   *loop.Loop[*kruise.StatefulSet, seen, *plan]
-	events *record.FakeRecorder
 	broken string // an image that nobody can pull
 }
 
 func newWorld(t *testing.T, o Options, objects ...client.Object) *world {
 	t.Helper()
-	server, err := acttest.New(objects...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, server: server, clock: clocktesting.NewFakePassiveClock(noon), events: record.NewFakeRecorder(1000), broken: "web:bad"}
+	w := &world{acttest.NewStage(t, types.NamespacedName{Namespace: "shop", Name: "web"}, noon, objects...), nil, "web:bad"}
+	w.Good = func(p *corev1.Pod) bool { return p.Spec.Containers[0].Image != w.broken }
 	w.loop = &loop.Loop[*kruise.StatefulSet, seen, *plan]{
-		Steps: newSteps(server, server.Plain, w.events, w.clock, o), Client: server, Events: w.events, Clock: w.clock,
+		Steps: newSteps(w.Server, w.Server.Plain, w.Events, w.Clock, o), Client: w.Server, Events: w.Events, Clock: w.Clock,
 		New: func() *kruise.StatefulSet { return &kruise.StatefulSet{} },
 	}
+	w.Loop = w.loop
 	return w
-}
-
-// round reconciles once.
-func (w *world) round() (reconcile.Result, error) {
-	return w.loop.Reconcile(w.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}})
-}
-
-// settle reconciles, with the kubelet at work, until nothing is written any more.
-func (w *world) settle() []string {
-	w.Helper()
-	var writes []string
-	for range 60 {
-		if _, err := w.round(); err != nil {
-			w.Fatal(err)
-		}
-		ran := w.runPods()
-		more := w.server.Writes()
-		writes = append(writes, more...)
-		if len(more) == 0 && !ran {
-			return writes
-		}
-	}
-	w.Fatalf("still writing after 60 rounds: %v", writes[len(writes)-5:])
-	return nil
-}
-
-func (w *world) runPods() bool {
-	w.Helper()
-	ran := false
-	for _, pod := range w.pods() {
-		if pod.Spec.Containers[0].Image != w.broken && acttest.Run(&pod, w.clock.Now()) {
-			ran = true
-			if err := w.server.Plain.Status().Update(context.Background(), &pod); err != nil {
-				w.Fatal(err)
-			}
-		}
-	}
-	return ran
-}
-
-func (w *world) pods() []corev1.Pod {
-	w.Helper()
-	var pods corev1.PodList
-	if err := w.server.Plain.List(context.Background(), &pods); err != nil {
-		w.Fatal(err)
-	}
-	return pods.Items
 }
 
 // running lists ordinals with what they run: "0 web:1".
 func (w *world) running() []string {
 	w.Helper()
 	var all []string
-	for _, pod := range w.pods() {
+	for _, pod := range w.Pods() {
 		all = append(all, strings.TrimPrefix(pod.Name, "web-")+" "+pod.Spec.Containers[0].Image)
 	}
 	return all
@@ -184,7 +128,7 @@ func (w *world) running() []string {
 func (w *world) pod(name string) *corev1.Pod {
 	w.Helper()
 	var pod corev1.Pod
-	if err := w.server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: name}, &pod); err != nil {
+	if err := w.Server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: name}, &pod); err != nil {
 		w.Fatal(err)
 	}
 	return &pod
@@ -193,25 +137,16 @@ func (w *world) pod(name string) *corev1.Pod {
 func (w *world) claim(name string) *corev1.PersistentVolumeClaim {
 	w.Helper()
 	var claim corev1.PersistentVolumeClaim
-	if err := w.server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: name}, &claim); err != nil {
+	if err := w.Server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: name}, &claim); err != nil {
 		w.Fatal(err)
 	}
 	return &claim
 }
 
-func (w *world) revisions() []appsv1.ControllerRevision {
-	w.Helper()
-	var revisions appsv1.ControllerRevisionList
-	if err := w.server.Plain.List(context.Background(), &revisions); err != nil {
-		w.Fatal(err)
-	}
-	return shared.Sorted(revisions.Items)
-}
-
 func (w *world) set() *kruise.StatefulSet {
 	w.Helper()
 	var set kruise.StatefulSet
-	if err := w.server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: "web"}, &set); err != nil {
+	if err := w.Server.Plain.Get(context.Background(), client.ObjectKey{Namespace: "shop", Name: "web"}, &set); err != nil {
 		w.Fatal(err)
 	}
 	return &set
@@ -229,7 +164,7 @@ func (w *world) change(changes ...func(*kruise.StatefulSet)) {
 
 func (w *world) save(obj client.Object) {
 	w.Helper()
-	if err := w.server.Plain.Update(context.Background(), obj); err != nil {
+	if err := w.Server.Plain.Update(context.Background(), obj); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -255,20 +190,10 @@ func (w *world) told(reason string) bool {
 	found := false
 	for {
 		select {
-		case e := <-w.events.Events:
+		case e := <-w.Events.Events:
 			found = found || slices.Contains(strings.Fields(e), reason)
 		default:
 			return found
 		}
 	}
-}
-
-func count(writes []string, prefix string) int {
-	n := 0
-	for _, w := range writes {
-		if strings.HasPrefix(w, prefix) {
-			n++
-		}
-	}
-	return n
 }
