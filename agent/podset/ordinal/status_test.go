@@ -52,6 +52,16 @@ var summaries = map[string]struct {
 		Summary{Replicas: 2, Ready: 1, Available: 1, Current: 1, Updated: 1, CurrentRevision: "a", Progress: podset.Moving},
 		"web-1 on node-1: in its grace period",
 	},
+	"of several, the one that is blocked": {
+		set(4, settledOn("b"), parallel), []Pod{up(0, "b", unready), up(1, "b", in(podset.Updated)), up(2, "b", blocked), up(3, "b", unready)},
+		Summary{Replicas: 4, Ready: 1, Available: 0, Current: 4, Updated: 4, UpdatedReady: 1, CurrentRevision: "b", Progress: podset.Moving},
+		"waiting for web-2 on node-1: ImagePullBackOff",
+	},
+	"of several, the one whose user is asked": {
+		set(3, settledOn("b"), parallel), []Pod{up(0, "b", unready), up(1, "b", in(podset.Updated)), up(2, "b", unready)},
+		Summary{Replicas: 3, Ready: 1, Available: 0, Current: 3, Updated: 3, UpdatedReady: 1, CurrentRevision: "b", Progress: podset.Moving},
+		"waiting for web-1 on node-1: hook inPlaceUpdate",
+	},
 	"a pod in its lifecycle is ready and not available": {
 		set(2, settledOn("b"), hooks(preUpdate)), []Pod{up(0, "b"), up(1, "b", in(podset.Updated))},
 		Summary{Replicas: 2, Ready: 2, Available: 1, Current: 2, Updated: 2, UpdatedReady: 2, UpdatedAvailable: 1, CurrentRevision: "b", Progress: podset.Moving},

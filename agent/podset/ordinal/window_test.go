@@ -25,6 +25,7 @@ func TestWindow(t *testing.T) { // WL-2.4
 		"reserved past the last one":  {0, 2, []string{"7"}, []int{0, 1}},
 		"a negative number of pods":   {0, -1, nil, []int{}},
 		"a range that starts with it": {1, 2, []string{"1-2"}, []int{3, 4}},
+		"a range of one":              {0, 2, []string{"1-1"}, []int{0, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var all []intstr.IntOrString
