@@ -17,6 +17,7 @@ import (
 
 	"github.com/openkruise/kruise-api/apps/pub"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -66,25 +67,24 @@ func waits(o client.Object) bool {
 		return false
 	}
 	for i := range pod.Spec.Containers {
-		if _, _, barred := barrier(&pod.Spec.Containers[i]); barred {
+		if _, barred := barrier(&pod.Spec.Containers[i]); barred {
 			return true
 		}
 	}
 	return false
 }
 
-// barrier is the ConfigMap and the priority that a container waits for. // CL-2
-func barrier(c *corev1.Container) (configMap string, priority int, found bool) {
+// barrier is the priority that a container waits for. // CL-2
+func barrier(c *corev1.Container) (priority int, found bool) {
 	for _, e := range c.Env {
 		if e.Name != pub.ContainerLaunchBarrierEnvName || e.ValueFrom == nil || e.ValueFrom.ConfigMapKeyRef == nil {
 			continue
 		}
-		ref := e.ValueFrom.ConfigMapKeyRef
-		text, named := strings.CutPrefix(ref.Key, keyPrefix)
+		text, named := strings.CutPrefix(e.ValueFrom.ConfigMapKeyRef.Key, keyPrefix)
 		n, err := strconv.Atoi(text)
-		return ref.Name, n, named && err == nil
+		return n, named && err == nil
 	}
-	return "", 0, false
+	return 0, false
 }
 
 const (
@@ -124,11 +124,11 @@ func (s *steps) Observe(ctx context.Context, pod *corev1.Pod) (*corev1.ConfigMap
 	}
 	cm := &corev1.ConfigMap{}
 	err := s.plain.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: mapOf(pod)}, cm)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("get ConfigMap %s: %w", mapOf(pod), err)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil // that it is missing is an observation
+		return nil, fmt.Errorf("get ConfigMap %s: %w", mapOf(pod), err)
 	}
 	return cm, nil
 }
@@ -159,7 +159,7 @@ func outstanding(pod *corev1.Pod) (highest, lowest int, some bool) {
 	}
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
-		_, priority, barred := barrier(c)
+		priority, barred := barrier(c)
 		if !barred || ready[c.Name] {
 			continue
 		}

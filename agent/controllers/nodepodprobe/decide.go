@@ -11,6 +11,7 @@ import (
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -82,11 +83,11 @@ func get[T any, P interface {
 }](ctx context.Context, from client.Reader, namespace, name string) (P, error) {
 	o := P(new(T))
 	err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, o)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("get %T %s: %w", o, name, err)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil // what is missing is an observation
+		return nil, fmt.Errorf("get %T %s: %w", o, name, err)
 	}
 	return o, nil
 }

@@ -40,27 +40,40 @@ type pool struct {
 	target  *target
 	records *records
 
-	mu      sync.Mutex
-	ctx     context.Context
+	mu     sync.Mutex
+	wanted map[key]task
+	// asked holds a token when wanted has changed.
+	asked chan struct{}
+
+	// What follows belongs to the goroutine of Start.
 	begun   time.Time
-	wanted  map[key]task
 	workers map[key]*worker
 	running sync.WaitGroup
 }
 
 func newPool(o Options) *pool {
 	return &pool{
-		news: make(chan event.GenericEvent), node: o.Node, target: newTarget(o.Runtime), records: newRecords(), workers: map[key]*worker{},
+		news: make(chan event.GenericEvent), node: o.Node, target: newTarget(o.Runtime), records: newRecords(), workers: map[key]*worker{}, asked: make(chan struct{}, 1),
 	}
 }
 
 // Start implements manager.Runnable.
 func (p *pool) Start(ctx context.Context) error {
-	p.mu.Lock()
-	p.ctx, p.begun = ctx, time.Now()
-	wanted := p.wanted
-	p.mu.Unlock()
-	p.sync(wanted)
+	p.begun = time.Now()
+	p.running.Go(func() { p.tell(ctx) })
+	for {
+		p.apply(ctx)
+		select {
+		case <-p.asked:
+		case <-ctx.Done():
+			p.running.Wait()
+			return nil
+		}
+	}
+}
+
+// tell has the controller look when there are results.
+func (p *pool) tell(ctx context.Context) {
 	for p.settle(ctx) {
 		o := &kruise.NodePodProbe{ObjectMeta: metav1.ObjectMeta{Name: p.node}}
 		select {
@@ -68,8 +81,6 @@ func (p *pool) Start(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	p.running.Wait()
-	return nil
 }
 
 // settle waits for a result and for those that come with it. It is false when there is no use in more.
@@ -93,14 +104,22 @@ func pause(ctx context.Context, how time.Duration) bool {
 	}
 }
 
-// sync starts and stops probes until those run that are wanted. // PB-1
+// sync says what is to be probed from now on.
 func (p *pool) sync(wanted map[key]task) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.wanted = wanted
-	if p.ctx == nil {
-		return // Start does it
+	p.mu.Unlock()
+	select {
+	case p.asked <- struct{}{}:
+	default:
 	}
+}
+
+// apply starts and stops probes until those run that are wanted. // PB-1
+func (p *pool) apply(ctx context.Context) {
+	p.mu.Lock()
+	wanted := p.wanted
+	p.mu.Unlock()
 	kept := map[place]bool{}
 	for k := range wanted {
 		kept[k.place()] = true
@@ -117,12 +136,12 @@ func (p *pool) sync(wanted map[key]task) {
 			w.take(t.probe)
 			continue
 		}
-		p.workers[k] = p.start(k, t)
+		p.workers[k] = p.start(ctx, k, t)
 	}
 }
 
-func (p *pool) start(k key, t task) *worker {
-	ctx, stop := context.WithCancel(p.ctx)
+func (p *pool) start(ctx context.Context, k key, t task) *worker {
+	ctx, stop := context.WithCancel(ctx)
 	w := &worker{key: k, stop: stop, probe: t.probe, before: t.before, target: p.target, records: p.records, changed: make(chan struct{}, 1)}
 	delay := time.Duration(0)
 	if period := period(t.probe); time.Since(p.begun) < period { // PB-2

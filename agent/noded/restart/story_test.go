@@ -291,7 +291,7 @@ func TestTheHookComesOutOfTheGracePeriod(t *testing.T) { // RX-10
 			synctest.Test(t, func(t *testing.T) {
 				n := newNode(t, request())
 				n.runtime.OnExec = func(ctx context.Context, _ string, _ []string, timeout time.Duration) (cri.Result, error) {
-					if rest(ctx, min(tc.takes, timeout)); tc.takes > timeout {
+					if err := rest(ctx, min(tc.takes, timeout)); err != nil || tc.takes > timeout {
 						return cri.Result{}, cri.ErrTimeout
 					}
 					return cri.Result{Code: tc.code, Stderr: []byte("no\n")}, nil
