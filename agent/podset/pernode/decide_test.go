@@ -136,7 +136,7 @@ func TestOrderOfListsIsNoFact(t *testing.T) {
 }
 
 func TestCount(t *testing.T) { // WL-3.10
-	spec := set(8, soak, tainted("n5", true), tainted("n6", false))
+	spec := set(9, soak, tainted("n5", true), tainted("n6", false), tainted("n8", true)) // n8 has none and wants none
 	pods := []Pod{
 		pod("n0", "b"),
 		pod("n1", "b", readyFor(4*time.Second)),          // not available yet
@@ -149,6 +149,24 @@ func TestCount(t *testing.T) { // WL-3.10
 	want := Counts{Desired: 6, Current: 5, Misscheduled: 2, Ready: 4, Available: 2, Unavailable: 4, Updated: 4}
 	if d := cmp.Diff(want, Decide(spec, pods, noon).Counts); d != "" {
 		t.Error(d)
+	}
+}
+
+// WL-0.1: without minReadySeconds a clock that is ahead of ours wakes nobody; a step that is due later wakes at its time.
+func TestWhenTimeAloneChangesThePlan(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pod  Pod
+		want time.Duration
+	}{
+		"nothing":                 {pod("n0", "b"), 0},
+		"a clock that is ahead":   {pod("n0", "b", readyFor(-time.Hour)), 0},
+		"one nobody wrote down":   {pod("n0", "b", func(p *Pod) { p.ReadySince = time.Time{} }), 0},
+		"a step that is due then": {pod("n0", "b", func(p *Pod) { p.Pod.InPlace = podset.InPlace{Due: podset.ApplyNow, NotBefore: noon.Add(time.Minute)} }), time.Minute},
+	} {
+		plan := Decide(set(1), []Pod{tc.pod}, noon)
+		if got := plan.Recheck(); got != tc.want || plan.Counts.Available != 1 {
+			t.Errorf("%s: %s, %+v", name, got, plan.Counts)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ func TestWhatASetWaitsFor(t *testing.T) {
 		"a pod that starts":                    {set(2), []Pod{pod("n0", "b"), pod("n1", "b", down)}, "1 of 2 down, waiting for n1b on n1", 1},
 		"a pod that nobody has bound":          {set(1), []Pod{pod("n0", "b", unbound, func(p *Pod) { p.Blocked = "Unschedulable" })}, "1 of 1 down, waiting for n0b on n0: Unschedulable", 1},
 		"a blocked pod before one that starts": {set(3), []Pod{pod("n0", "b", down), pod("n1", "b", blocked), pod("n2", "b")}, "2 of 3 down, waiting for n1b on n1: ImagePullBackOff and 1 more", 2},
+		"a hook before a pod that starts":      {set(2), []Pod{pod("n0", "b", down), pod("n1", "b", hooked, preparing, down)}, "2 of 2 down, waiting for n1b on n1: hook preDelete and 1 more", 2},
 		"a rollout with its budget used up":    {set(3), []Pod{pod("n0", "a"), pod("n1", "a"), pod("n2", "b", down)}, "1 of 3 updated, 1 down, waiting for n2b on n2", 1},
 		"a rollout that is paused":             {set(2, func(s *Spec) { s.Rolling = false }), []Pod{pod("n0", "a"), pod("n1", "b", down)}, "1 of 2 down, waiting for n1b on n1", 1},
 		"a pod on its way out":                 {set(2), []Pod{pod("n0", "a"), pod("n1", "a", terminating, down)}, "0 of 2 updated, 1 down, waiting for n1a on n1: it is on its way out", 1},

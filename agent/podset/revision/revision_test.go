@@ -211,6 +211,16 @@ func TestClash(t *testing.T) { // WL-0.5
 	if got.Update.Labels[HashLabel] != Short(r.Update.Name) {
 		t.Error("the label does not keep the first hash")
 	}
+	if got.Current != got.Update {
+		t.Errorf("a set that knows one revision is between %s and %s", got.Current.Name, got.Update.Name)
+	}
+	rolling := r
+	rolling.Current = &other
+	for _, taken := range []*appsv1.ControllerRevision{&same, &other} {
+		if got := rolling.Clash(taken); got.Current != &other {
+			t.Errorf("a set that comes from %s now comes from %s", other.Name, got.Current.Name)
+		}
+	}
 }
 
 func TestSame(t *testing.T) { // WL-1.5
