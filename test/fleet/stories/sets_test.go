@@ -32,6 +32,7 @@ func TestSetsKeepTheirWord(t *testing.T) {
 			"a parallel StatefulSet waits for nobody":                   (*world).waitsForNobody,
 			"a DaemonSet and its host port":                             (*world).handsOverThePort,
 			"a DaemonSet follows its nodes":                             (*world).followsItsNodes,
+			"a BroadcastJob runs on every node that comes":              (*world).runsOnEveryNode,
 			"a CloneSet surges and shrinks":                             (*world).surgesAndShrinks,
 			"what OpenKruise left is taken over without a restart":      h.takesOver,
 			"an image of a CloneSet changes inside of the running pods": (*world).changesInside,
