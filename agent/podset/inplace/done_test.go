@@ -249,3 +249,39 @@ func TestResizeBlocked(t *testing.T) {
 		})
 	}
 }
+
+// WL-4.7: the reference leaves a batch undone that is about resources alone.
+func TestResourcesWaitForTheirBatchAndGetIt(t *testing.T) {
+	p := running()
+	p.Spec.Containers[0].Env, p.Spec.Containers[1].Env = barrier("0"), barrier("-1")
+	for i := range p.Spec.Containers {
+		p.Spec.Containers[i].Resources.Limits = cpu("1")
+	}
+	show := func() {
+		for i := range p.Spec.Containers {
+			p.Status.ContainerStatuses[i].Resources = p.Spec.Containers[i].Resources.DeepCopy()
+		}
+	}
+	p = start(t, p, Spec{Revision: "web-b", ContainerResources: map[string]corev1.ResourceRequirements{"main": {Limits: cpu("2")}, "log": {Limits: cpu("3")}}})
+	limits := func() string {
+		return p.Spec.Containers[0].Resources.Limits.Cpu().String() + " " + p.Spec.Containers[1].Resources.Limits.Cpu().String()
+	}
+	if got := limits(); got != "2 1" || Next(p).Due != Nothing {
+		t.Fatalf("first batch: %s, %+v", got, Next(p))
+	}
+	show()
+	if got := Next(p); got.Due != ApplyNext || got.Done {
+		t.Fatalf("with the first batch done: %+v", got)
+	}
+	p, err := Carry(p, ApplyNext, noon.Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := limits(); got != "2 3" || Next(p).Done {
+		t.Fatalf("second batch: %s, %+v", got, Next(p))
+	}
+	show()
+	if got := Next(p); !got.Done {
+		t.Errorf("with both done: %+v", got)
+	}
+}
