@@ -12,6 +12,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/advancedcronjob"
 	"github.com/flotilla-project/flotilla/agent/controllers/broadcastjob"
@@ -56,11 +57,11 @@ var controllers = []struct {
 	{"statefulset", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return statefulset.Register(m, o.statefulSets())
 	}},
-	{"broadcastjob", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+	{"broadcastjob", where("BroadcastJob", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		return broadcastjob.Register(m, broadcastjob.Options{BindPods: !o.AssignJobPodsByScheduler, Retry: o.Retry})
-	}},
-	{"advancedcronjob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return advancedcronjob.Register(m) }},
-	{"ephemeraljob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return ephemeraljob.Register(m) }},
+	})},
+	{"advancedcronjob", where("AdvancedCronJob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return advancedcronjob.Register(m) })},
+	{"ephemeraljob", where("EphemeralJob", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return ephemeraljob.Register(m) })},
 	{"nodeimage", registerNodeImages},
 	{"imagepulljob", registerImagePulls},
 	{"imagelistpulljob", registerImageLists},
@@ -74,6 +75,11 @@ var controllers = []struct {
 		if !o.enabled(PodProbeMarkerGate) {
 			return nil
 		}
+		if o.enabled(ProbeMarkersOnServerless) {
+			if err := podprobemarker.RegisterServerless(m, o.Retry); err != nil {
+				return err
+			}
+		}
 		return podprobemarker.Register(m, o.Retry)
 	}},
 	{"nodepodprobe", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
@@ -85,6 +91,16 @@ var controllers = []struct {
 	{"containerlaunchpriority", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return containerlaunchpriority.Register(m) }},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
+}
+
+// where leaves a controller out where the cluster does not know its kind. // NP-7 (MG-2)
+func where(kind string, register func(ctrl.Manager, *rest.Config, *Options) error) func(ctrl.Manager, *rest.Config, *Options) error {
+	return func(m ctrl.Manager, cfg *rest.Config, o *Options) error {
+		if there, err := served(m, kind); err != nil || !there {
+			return err
+		}
+		return register(m, cfg, o)
+	}
 }
 
 // registerLink does nothing for an agent that has no hub: it runs its own cluster all the same.
@@ -172,6 +188,9 @@ func Run(ctx context.Context, o *Options) error {
 		if err := c.register(m, cfg, o); err != nil {
 			return fmt.Errorf("register controller %s: %w", c.name, err)
 		}
+	}
+	if err := tellLeader(m, metrics.Registry); err != nil {
+		return err
 	}
 	if err := serveWebhooks(m, o); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)
