@@ -43,7 +43,6 @@ var acceptedGates = map[featuregate.Feature]featuregate.FeatureSpec{
 	"SidecarSetPatchPodMetadataDefaultsAllowed": alpha(), "SidecarTerminator": alpha(),
 	"ResourceDistributionGate": alpha(), "EnhancedLivenessProbe": alpha(),
 	"ForceDeleteTimeoutExpectationGate": alpha(),
-	"EnablePodProbeMarkerOnServerless":  alpha(),
 }
 
 func beta() featuregate.FeatureSpec {

@@ -120,5 +120,6 @@ func serveWebhooks(m ctrl.Manager, o *Options) error {
 		StatefulSets:     o.statefulSets(),
 		Daemon:           o.gates.Enabled(KruiseDaemon),
 		ProbeMarkers:     o.enabled(PodProbeMarkerGate),
+		Serverless:       o.enabled(ProbeMarkersOnServerless),
 	})
 }

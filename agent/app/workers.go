@@ -9,11 +9,16 @@ import (
 	"k8s.io/component-base/featuregate"
 )
 
-// PodProbeMarkerGate probes pods for PodProbeMarkers. // NP-10
-const PodProbeMarkerGate featuregate.Feature = "PodProbeMarkerGate"
+// Gates of probes. // NP-10
+const (
+	// PodProbeMarkerGate probes pods for PodProbeMarkers.
+	PodProbeMarkerGate featuregate.Feature = "PodProbeMarkerGate"
+	// ProbeMarkersOnServerless hands their probes to providers of virtual nodes (PM-14).
+	ProbeMarkersOnServerless featuregate.Feature = "EnablePodProbeMarkerOnServerless"
+)
 
 func probeGates() map[featuregate.Feature]featuregate.FeatureSpec {
-	return map[featuregate.Feature]featuregate.FeatureSpec{PodProbeMarkerGate: beta()}
+	return map[featuregate.Feature]featuregate.FeatureSpec{PodProbeMarkerGate: beta(), ProbeMarkersOnServerless: alpha()}
 }
 
 // workerFlags are the flags for how many objects of a kind are reconciled at a time. // NP-11.1

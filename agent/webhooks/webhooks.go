@@ -39,6 +39,8 @@ type Options struct {
 	Protection *protection.Guard
 	// Daemon has requests of those that need a node daemon judged: gate KruiseDaemon.
 	Daemon bool
+	// Serverless writes probes into pods for virtual nodes: gate EnablePodProbeMarkerOnServerless.
+	Serverless bool
 	// ProbeMarkers may be made: gate PodProbeMarkerGate.
 	ProbeMarkers bool
 	// ImagePulls may be asked for: gate ImagePullJobGate.
@@ -80,7 +82,7 @@ func Register(m ctrl.Manager, o Options) error {
 	hooks = append(hooks, images(o.Daemon, o.ImagePulls)...)
 	hooks = append(hooks, jobs(judge, o.TemplateDefaults)...)
 	if o.Pods {
-		hooks = append(hooks, pods(pod.Handler(o.AllPods), o.AllPods, o.home()))
+		hooks = append(hooks, pods(pod.Handler(o.AllPods, o.markers(m)), o.AllPods || o.Serverless, o.home()))
 	}
 	hooks = append(hooks, probeMarkers(podprobemarker.Validator(o.ProbeMarkers)))
 	if o.Daemon {
@@ -97,6 +99,14 @@ func Register(m ctrl.Manager, o Options) error {
 		return err
 	}
 	return m.AddReadyzCheck("webhook-ready", server.Ready) // NP-7
+}
+
+// markers are read from the cache: all pods wait for them.
+func (o Options) markers(m ctrl.Manager) client.Reader {
+	if !o.Serverless {
+		return nil
+	}
+	return m.GetClient()
 }
 
 func conversions() []webhook.Conversion {

@@ -1,16 +1,20 @@
 // Package pod changes pods at their creation. Those of our workloads wait for the condition KruisePodReady before they are
 // Ready, so that others than their kubelet can take them out of service. The containers of those that ask for an order wait for
-// each other. It is a function of the pod and writes nothing.
+// each other. Where providers of virtual nodes probe, pods carry their probes. It is a function of the pod and the markers of its
+// namespace, and writes nothing.
 package pod
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/openkruise/kruise-api/apps/pub"
+	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/agent/podset/lifecycle"
 	"github.com/flotilla-project/flotilla/pkg/webhook"
@@ -22,10 +26,20 @@ const Ours = "has(object.metadata.ownerReferences) && object.metadata.ownerRefer
 // group is that of our workloads.
 const group = "apps.kruise.io/"
 
-// Handler changes pods. Gate all (KruisePodReadinessGate) is for the pods of everybody.
-func Handler(all bool) http.Handler {
-	return webhook.Defaulter(func(_ context.Context, r webhook.Request[*corev1.Pod]) error {
+// Handler changes pods. Gate all (KruisePodReadinessGate) is for the pods of everybody. Markers are read for the probes of pods
+// on virtual nodes (gate EnablePodProbeMarkerOnServerless); nil is for none.
+func Handler(all bool, markers client.Reader) http.Handler {
+	return webhook.Defaulter(func(ctx context.Context, r webhook.Request[*corev1.Pod]) error {
 		Inject(r.New, all)
+		if markers != nil {
+			var known kruise.PodProbeMarkerList
+			if err := markers.List(ctx, &known, client.InNamespace(r.Namespace)); err != nil {
+				return fmt.Errorf("list PodProbeMarkers: %w", err)
+			}
+			if err := Probe(r.New, known.Items); err != nil {
+				return err
+			}
+		}
 		if err := Order(r.New); err != nil {
 			return webhook.BadRequest("%v", err)
 		}
