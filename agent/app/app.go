@@ -12,6 +12,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/flotilla-project/flotilla/agent/controllers/advancedcronjob"
 	"github.com/flotilla-project/flotilla/agent/controllers/broadcastjob"
@@ -73,6 +74,11 @@ var controllers = []struct {
 	{"podprobemarker", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		if !o.enabled(PodProbeMarkerGate) {
 			return nil
+		}
+		if o.enabled(ProbeMarkersOnServerless) {
+			if err := podprobemarker.RegisterServerless(m, o.Retry); err != nil {
+				return err
+			}
 		}
 		return podprobemarker.Register(m, o.Retry)
 	}},
@@ -182,6 +188,9 @@ func Run(ctx context.Context, o *Options) error {
 		if err := c.register(m, cfg, o); err != nil {
 			return fmt.Errorf("register controller %s: %w", c.name, err)
 		}
+	}
+	if err := tellLeader(m, metrics.Registry); err != nil {
+		return err
 	}
 	if err := serveWebhooks(m, o); err != nil {
 		return fmt.Errorf("serve webhooks: %w", err)
