@@ -33,7 +33,7 @@ func (s *steps) Observe(ctx context.Context, list *kruise.ImageListPullJob) (see
 	return seen{children}, nil
 }
 
-// soon is the round after one that wrote the list itself: a status would be refused now.
+// soon is the round after one that wrote the list itself, whose status would be refused now, or that ended it.
 const soon = time.Millisecond
 
 // plan is what one round does.
@@ -156,7 +156,7 @@ func (p *plan) count(list *kruise.ImageListPullJob, found seen) {
 	}
 	slices.SortFunc(p.counts.FailedImageStatuses, func(a, b *kruise.FailedImageStatus) int { return cmp.Compare(a.Name, b.Name) })
 	if list.Spec.CompletionPolicy.Type == kruise.Always && p.counts.Desired == p.counts.Completed {
-		p.counts.CompletionTime = p.second()
+		p.counts.CompletionTime, p.recheck = p.second(), soon // to see when it goes; its own status is no news
 	}
 }
 

@@ -74,7 +74,7 @@ func (p *plan) expire() {
 	}
 }
 
-// soon is the round after one that wrote the job itself: a status would be refused now.
+// soon is the round after one that wrote the job itself, whose status would be refused now, or that ended it.
 const soon = time.Millisecond
 
 func (p *plan) pull(home string, found seen) {
@@ -87,6 +87,7 @@ func (p *plan) pull(home string, found seen) {
 	p.order = newOrder(p.job, name, tag, p.secrets.refs, p.now, found.luck)
 	p.count(found)
 	if p.ends() {
+		p.recheck = soon // to let go of what it holds; its own status is no news
 		return
 	}
 	room := parallelism(p.job) - int(p.counts.active)

@@ -37,13 +37,13 @@ func TestDecide(t *testing.T) { // IP-10, IP-13, IP-14
 		"another tag of the image":           {job: pullJob(), nodes: some("a b", func(n *kruise.NodeImage) { o := order{name: "nginx", tag: "2"}; o.apply(n) }), want: "ask a; 2 desired 1 active 0 succeeded 0 failed"},
 		"status without this tag is pulling": {job: pullJob(), nodes: some("a", asked, func(n *kruise.NodeImage) { n.Status.ImageStatuses = map[string]kruise.ImageStatus{"nginx": {}} }), want: "ask; 1 desired 1 active 0 succeeded 0 failed"},
 		"waiting is pulling":                 {job: pullJob(), nodes: some("a", asked, says(kruise.ImagePhaseWaiting, 0)), want: "ask; 1 desired 1 active 0 succeeded 0 failed"},
-		"done and failed":                    {job: pullJob(), nodes: append(some("a", asked, says(kruise.ImagePhaseSucceeded, 0)), some("b", asked, says(kruise.ImagePhaseFailed, 0))...), want: "ask; 2 desired 0 active 1 succeeded 1 failed [b]; job has completed"},
-		"no node":                            {job: pullJob(), want: "ask; 0 desired 0 active 0 succeeded 0 failed; job has completed"},
+		"done and failed":                    {job: pullJob(), nodes: append(some("a", asked, says(kruise.ImagePhaseSucceeded, 0)), some("b", asked, says(kruise.ImagePhaseFailed, 0))...), want: "ask; 2 desired 0 active 1 succeeded 1 failed [b]; job has completed", recheck: soon},
+		"no node":                            {job: pullJob(), want: "ask; 0 desired 0 active 0 succeeded 0 failed; job has completed", recheck: soon},
 		"no node, and never done":            {job: pullJob(never), want: "ask; 0 desired 0 active 0 succeeded 0 failed"},
 		"never done":                         {job: pullJob(never), nodes: some("a", asked, says(kruise.ImagePhaseSucceeded, 0)), want: "ask; 1 desired 0 active 1 succeeded 0 failed"},
 		"before the deadline":                {job: pullJob(limited(700), started(600*time.Second)), nodes: some("a", asked), want: "ask; 1 desired 1 active 0 succeeded 0 failed", recheck: 100 * time.Second},
 		"just before the deadline":           {job: pullJob(limited(700), started(700*time.Second-time.Millisecond)), nodes: some("a", asked), want: "ask; 1 desired 1 active 0 succeeded 0 failed", recheck: time.Second},
-		"over the deadline":                  {job: pullJob(limited(700), started(700*time.Second)), nodes: append(some("a", asked), some("b c", untouched)...), want: "ask; 3 desired 0 active 0 succeeded 3 failed [a b c]; job exceeds activeDeadlineSeconds"},
+		"over the deadline":                  {job: pullJob(limited(700), started(700*time.Second)), nodes: append(some("a", asked), some("b c", untouched)...), want: "ask; 3 desired 0 active 0 succeeded 3 failed [a b c]; job exceeds activeDeadlineSeconds", recheck: soon},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &steps{options: Options{ConfigNamespace: defaultNamespace}}
