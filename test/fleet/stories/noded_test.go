@@ -330,7 +330,7 @@ func TestNodedSaysHowItIs(t *testing.T) {
 	})
 	metrics, err := get("10221", "/metrics")
 	for _, queue := range []string{"imagepuller", "crr", "sync_node_pod_probe", "runtime_container_meta"} {
-		if err != nil || !strings.Contains(metrics, `workqueue_depth{controller="`+queue+`",name="`+queue+`"`) {
+		if err != nil || !strings.Contains(metrics, `controller_runtime_max_concurrent_reconciles{controller="`+queue+`"}`) {
 			t.Errorf("no queue %s in the metrics, %v", queue, err)
 		}
 	}
