@@ -65,13 +65,13 @@ var controllers = []struct {
 	{"nodeimage", registerNodeImages},
 	{"imagepulljob", registerImagePulls},
 	{"imagelistpulljob", registerImageLists},
-	{"containerrecreaterequest", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
-		if !o.gates.Enabled(KruiseDaemon) {
+	{"containerrecreaterequest", where("ContainerRecreateRequest", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+		if !o.enabled(KruiseDaemon) {
 			return nil
 		}
 		return containerrecreaterequest.Register(m)
-	}},
-	{"podprobemarker", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+	})},
+	{"podprobemarker", where("PodProbeMarker", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		if !o.enabled(PodProbeMarkerGate) {
 			return nil
 		}
@@ -81,13 +81,13 @@ var controllers = []struct {
 			}
 		}
 		return podprobemarker.Register(m, o.Retry)
-	}},
-	{"nodepodprobe", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
+	})},
+	{"nodepodprobe", where("NodePodProbe", func(m ctrl.Manager, _ *rest.Config, o *Options) error {
 		if !o.enabled(PodProbeMarkerGate) {
 			return nil
 		}
 		return nodepodprobe.Register(m, o.Retry)
-	}},
+	})},
 	{"containerlaunchpriority", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return containerlaunchpriority.Register(m) }},
 	{"podreadiness", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return podreadiness.Register(m) }},
 	{"unschedulable", func(m ctrl.Manager, _ *rest.Config, _ *Options) error { return unschedulable.Register(m) }},
