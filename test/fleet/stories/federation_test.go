@@ -59,7 +59,7 @@ func inWaves(waves ...appsv1alpha1.Wave) func(*appsv1alpha1.FederatedDeployment)
 
 // An update that never becomes ready stops in its first wave and is taken back, and says who was the culprit.
 func TestAWaveThatFailsItsGateRollsBackByItself(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(6, inWaves(appsv1alpha1.Wave{Name: "canary", Subsets: []string{"zone-a"}}))
 	w.apply(d)
 	w.ready(d)
@@ -259,7 +259,6 @@ func TestFailoverAndOrderlyReturn(t *testing.T) {
 // With StepDown a cluster that is cut off stops its replicas by itself before they start elsewhere: never twelve, and
 // after its return never less than there was.
 func TestAClusterThatStepsDownNeverRunsTwice(t *testing.T) {
-	t.Parallel() // it waits for more than a minute until west has surely stepped down; the light fleet is another one
 	w := begin(t)
 	d := w.web(6, spread(appsv1alpha1.FailoverStepDown))
 	w.apply(d)

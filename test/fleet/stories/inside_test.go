@@ -11,7 +11,7 @@ import (
 
 // The README's way to install on clusters one has: everything runs as pods, under its own service account and probes.
 func TestHubAndAgentRunAsPodsInOneCluster(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	inside := w.Fleet.Cluster(self)
 	kubectl := func(args ...string) string {
 		t.Helper()
@@ -25,8 +25,16 @@ func TestHubAndAgentRunAsPodsInOneCluster(t *testing.T) {
 
 	kubectl("apply", "-k", w.Source("deploy/hub"))
 	kubectl("apply", "-k", w.Source("deploy/member"))
+	// Nodes here have their runtimes in folders of their own, not in the one /var/run of the machine that they share.
+	socket, err := inside.RuntimeSocket(inside.Nodes()[0].Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubectl("-n", namespace, "patch", "daemonset", "noded", "--type=json", "-p",
+		`[{"op":"replace","path":"/spec/template/spec/volumes/0/hostPath/path","value":"`+filepath.Dir(socket)+`"}]`)
 	kubectl("-n", "flotilla-system", "rollout", "status", "deployment/hub", "--timeout=120s")
 	kubectl("-n", namespace, "rollout", "status", "deployment/agent", "--timeout=120s")
+	kubectl("-n", namespace, "rollout", "status", "daemonset/noded", "--timeout=120s")
 
 	// Without a hub to join, the agent already is a workload manager.
 	if err := w.Apply(t.Context(), self, aCloneSet); err != nil {

@@ -1,9 +1,13 @@
 // Package stories tells on real kubelets and containerd what users are promised. Each story is one test; they share a
-// fleet of a hub and two members, and each has namespaces and FederatedDeployments of its own.
+// fleet of a hub and two members, and each has namespaces and FederatedDeployments of its own. Some are told side by side,
+// and beside the shared fleet there are two others: most of its time a story waits.
 package stories
 
 import (
 	"context"
+	"flag"
+	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -37,6 +41,11 @@ const (
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(klog.Background())
+	flag.Parse()
+	if err := flag.Set("test.parallel", "100"); err != nil { // peace and room say how many
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	fleet.Main(m, fleet.Config{Name: "stories", Clusters: []fleet.Cluster{
 		{Name: system.HubCluster},
 		{Name: east, Kind: fleet.Real, Nodes: []fleet.Node{{Zone: "a", Region: "e"}, {Zone: "b", Region: "e"}}},
@@ -54,6 +63,13 @@ var installed struct {
 	err  error
 }
 
+var (
+	// peace is what stories share that disturb nobody. One that cuts, kills or stops something has the fleet to itself.
+	peace sync.RWMutex
+	// room is for so many of them at a time, two cores being what they are.
+	room = make(chan struct{}, 4)
+)
+
 // world is what a story plays in.
 type world struct {
 	*testing.T
@@ -67,10 +83,29 @@ type world struct {
 	ns    string
 }
 
-// begin gives a story its namespace, and skips it where real nodes cannot run.
+// begin gives a story its namespace and the shared fleet to itself, and skips it where real nodes cannot run.
 func begin(t *testing.T) *world {
 	t.Helper()
 	testlevel.Need(t, testlevel.E2E)
+	t.Parallel()
+	peace.Lock()
+	t.Cleanup(peace.Unlock)
+	return enter(t)
+}
+
+// beside is begin for a story that disturbs nobody.
+func beside(t *testing.T) *world {
+	t.Helper()
+	testlevel.Need(t, testlevel.E2E)
+	t.Parallel()
+	room <- struct{}{}
+	peace.RLock()
+	t.Cleanup(func() { peace.RUnlock(); <-room })
+	return enter(t)
+}
+
+func enter(t *testing.T) *world {
+	t.Helper()
 	f := fleet.Shared(t)
 	installed.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)

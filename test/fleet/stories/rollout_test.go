@@ -16,7 +16,7 @@ import (
 
 // Story 1: apply.
 func TestPodsRunInTheRightClusterAndZone(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(10)
 	w.apply(d)
 	// At no step may the hub claim more than the members have.
@@ -85,7 +85,7 @@ func (w *world) facts(members ...string) map[types.UID]facts {
 
 // Story 2: in-place update.
 func TestInPlaceUpdateKeepsThePods(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(6)
 	w.apply(d)
 	w.ready(d)
@@ -123,7 +123,7 @@ func TestInPlaceUpdateKeepsThePods(t *testing.T) {
 }
 
 func TestABadImageStopsAtTheBudgetSaysWhyAndGoingBackHeals(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(6)
 	w.apply(d)
 	w.ready(d)
@@ -174,7 +174,7 @@ func TestABadImageStopsAtTheBudgetSaysWhyAndGoingBackHeals(t *testing.T) {
 
 // Story 3: scale.
 func TestSharesHoldAtEachScale(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(10)
 	w.apply(d)
 	for _, step := range []struct {
@@ -192,7 +192,7 @@ func TestSharesHoldAtEachScale(t *testing.T) {
 }
 
 func TestMinAndMaxHoldAtEachScale(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(5, func(d *appsv1alpha1.FederatedDeployment) {
 		s := d.Spec.Topology.Subsets
 		s[0].MinReplicas, s[0].MaxReplicas = new(intstr.FromInt32(2)), new(intstr.FromInt32(4))

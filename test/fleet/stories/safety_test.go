@@ -133,7 +133,7 @@ func TestASilentMemberIsNotCountedAndSaidSo(t *testing.T) {
 
 // Story 6: a member sees only its own.
 func TestAMemberReadsAndWritesOnlyItsOwn(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	kubeconfig := w.HubCredentials(west)
 	for name, args := range map[string][]string{
 		"works of another":       {"get", "manifestworks", "-n", east},
@@ -167,7 +167,7 @@ func TestAMemberReadsAndWritesOnlyItsOwn(t *testing.T) {
 
 // Story 7: removal is asked for, and only what was asked for goes.
 func TestDeletingRemovesItsWorkloadsAndOnlyThose(t *testing.T) {
-	w := begin(t)
+	w := beside(t)
 	d := w.web(4)
 	w.apply(d)
 	w.ready(d)
