@@ -23,6 +23,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/flotilla-project/flotilla/test/fleet"
+	"github.com/flotilla-project/flotilla/test/fleet/binaries"
 )
 
 // HubCluster is the name of the cluster of a fleet that becomes the hub; all others become members.
@@ -179,9 +180,6 @@ func (s *System) HubTool(ctx context.Context, args ...string) (string, error) {
 	return output(ctx, "", append([]string{s.binary("hub")}, append(args, "--etcd-endpoints="+endpoint, "--prefix="+prefix)...)...)
 }
 
-// anyRemoval takes off the brakes on mass removal: stories and benchmarks remove works by the dozen.
-const anyRemoval = "--mass-removal-share=100"
-
 const hubName = "flotilla/hub"
 
 func agentName(member string) string { return "flotilla/agent-" + member }
@@ -195,15 +193,9 @@ func (s *System) binary(name string) string { return s.path("bin", name) }
 // build compiles the binaries into the fleet's folder, and has images of those that run in pods.
 func (s *System) build(ctx context.Context) error {
 	fmt.Fprintln(s.options.Log, "building hub, agent, noded and kubectl-flotilla")
-	if err := os.MkdirAll(s.path("bin"), 0o755); err != nil {
+	err := binaries.OwnOf(ctx, s.options.Source, s.path("bin"), "hub/cmd/hub", "hub/cmd/kubectl-flotilla", "agent/cmd/agent", "agent/cmd/noded")
+	if err != nil {
 		return err
-	}
-	c := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", s.path("bin")+"/",
-		"./hub/cmd/hub", "./hub/cmd/kubectl-flotilla", "./agent/cmd/agent", "./agent/cmd/noded")
-	c.Dir = s.options.Source
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build flotilla: %w\n%s", err, out)
 	}
 	if err := os.MkdirAll(s.Fleet.Programs(), 0o755); err != nil {
 		return err
@@ -233,7 +225,7 @@ func (s *System) installHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{s.binary("hub"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port, anyRemoval}, s.options.HubArgs...)
+	args := append([]string{s.binary("hub"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port}, s.options.HubArgs...)
 	return s.Fleet.Beside(ctx, hubName, args, nil)
 }
 
@@ -286,8 +278,8 @@ func (s *System) installAgent(ctx context.Context, member string, args ...string
 	if err != nil {
 		return err
 	}
-	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port, anyRemoval},
-		args, s.options.AgentArgs)
+	args = slices.Concat([]string{s.binary("agent"), "--kubeconfig", kubeconfig, "--webhook-host=127.0.0.1", "--webhook-port=" + port,
+		"--feature-gates=ImagePullJobGate=true"}, args, s.options.AgentArgs)
 	if err := s.Fleet.Beside(ctx, agentName(member), args, nil); err != nil {
 		return err
 	}
