@@ -1,6 +1,8 @@
 package stories
 
 import (
+	"strings"
+
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -86,5 +88,29 @@ func (w *world) resizes() {
 	}
 	if fewest, _ := d.fewest("web", 3); fewest < 3 {
 		w.Errorf("only %d of 3 pods were ready at some time", fewest)
+	}
+}
+
+// A label that a container reads into its environment changes with the pod: the node daemon has the container started again,
+// once, and says when it runs with the new value. // WL-4.5, WL-4.7, WL-4.10
+func (w *world) changesEnvironment() {
+	set := w.newCloneSet("web", 3, func(set *kruisev1alpha1.CloneSet) {
+		set.Spec.Template.Labels["version"] = "one"
+		set.Spec.Template.Spec.Containers[0].Env = []corev1.EnvVar{{
+			Name: "VERSION", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels['version']"}},
+		}}
+	})
+	w.settles(set)
+	before, d := w.lives("web"), w.keepDiary()
+	w.alter(set, func() { set.Spec.Template.Labels["version"] = "two" })
+	w.settles(set)
+	w.wentOn("web", before, 1)
+	for _, p := range w.these("web") {
+		if env := w.ask(p.Status.PodIP, 8080, "/env"); !strings.Contains(env+"\n", "VERSION=two\n") {
+			w.Errorf("%s runs with\n%s", p.Name, env)
+		}
+	}
+	if wrong := d.overBudget("web", 3, 1); wrong != "" {
+		w.Error(wrong)
 	}
 }

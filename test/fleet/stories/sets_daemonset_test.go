@@ -43,17 +43,18 @@ func (w *world) answers() map[string]string {
 	for _, n := range nodes.Items {
 		for _, a := range n.Status.Addresses {
 			if a.Type == corev1.NodeInternalIP {
-				all[n.Name] = w.ask(a.Address)
+				all[n.Name] = w.ask(a.Address, hostPort, "/version")
 			}
 		}
 	}
 	return all
 }
 
-func (w *world) ask(ip string) string {
+// ask fetches a page of the test program; it answers what went wrong if that does.
+func (w *world) ask(ip string, port int, path string) string {
 	w.Helper()
 	c := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := c.Get("http://" + net.JoinHostPort(ip, fmt.Sprint(hostPort)) + "/version")
+	resp, err := c.Get("http://" + net.JoinHostPort(ip, fmt.Sprint(port)) + path)
 	if err != nil {
 		return err.Error()
 	}

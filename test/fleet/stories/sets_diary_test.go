@@ -22,10 +22,11 @@ type diary struct {
 	pages []page
 }
 
-// page is a pod as it became; gone when it was deleted.
+// page is a pod as it became; gone when it was deleted. What a look found out came to be at some time before, and the pages of
+// one look in any order.
 type page struct {
-	pod  *corev1.Pod
-	gone bool
+	pod        *corev1.Pod
+	gone, late bool
 }
 
 // keepDiary begins one; it ends with the story.
@@ -61,10 +62,10 @@ func (d *diary) look(ctx context.Context, c client.Client, namespace string) (ve
 	var pages []page
 	for _, p := range list.Items {
 		delete(missing, p.UID)
-		pages = append(pages, page{pod: &p})
+		pages = append(pages, page{pod: &p, late: true})
 	}
 	for _, p := range missing {
-		pages = append(pages, page{pod: p, gone: true})
+		pages = append(pages, page{pod: p, gone: true, late: true})
 	}
 	d.write(pages...)
 	return list.ResourceVersion, nil
@@ -135,9 +136,9 @@ func live(now map[types.UID]*corev1.Pod, name string) (n int) {
 // fewest is the smallest number of ready pods of a set since it first had so many, and most the largest number of live ones.
 func (d *diary) fewest(name string, since int) (fewest, most int) {
 	fewest, begun := since, false
-	d.retell(func(now map[types.UID]*corev1.Pod, _ page) {
+	d.retell(func(now map[types.UID]*corev1.Pod, last page) {
 		n := up(now, name)
-		if begun = begun || n >= since; begun {
+		if begun = begun || n >= since; begun && !last.late {
 			fewest, most = min(fewest, n), max(most, live(now, name))
 		}
 	})
@@ -167,7 +168,7 @@ func (d *diary) overBudget(name string, places, budget int) string {
 			return
 		}
 		taken := last.gone || p.DeletionTimestamp != nil || conditionOf(p, "InPlaceUpdateReady") == corev1.ConditionFalse
-		if down := places - up(now, name); was[p.UID] && taken && down > budget {
+		if down := places - up(now, name); was[p.UID] && taken && !last.late && down > budget {
 			fmt.Fprintf(&wrong, "%s was taken down and then %d were not ready\n", p.Name, down)
 		}
 		was[p.UID] = !last.gone && p.DeletionTimestamp == nil && isReady(p)

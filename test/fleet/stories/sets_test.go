@@ -19,7 +19,7 @@ type home struct {
 }
 
 // slowToMiss is how long a node may be silent before its pods count as not ready.
-const slowToMiss = "16s"
+const slowToMiss = "20s"
 
 // Stories of CloneSets, StatefulSets and DaemonSets on real nodes. Those that disturb nobody are told side by side; those that
 // take nodes, agent or API server away come afterwards, one by one.
@@ -36,6 +36,7 @@ func TestSetsKeepTheirWord(t *testing.T) {
 			"a CloneSet surges and shrinks":                             (*world).surgesAndShrinks,
 			"what OpenKruise left is taken over without a restart":      h.takesOver,
 			"an image of a CloneSet changes inside of the running pods": (*world).changesInside,
+			"an environment changes with the label it comes from":       (*world).changesEnvironment,
 			"cpu and memory change under running containers":            (*world).resizes,
 		} {
 			t.Run(name, func(t *testing.T) {
