@@ -50,7 +50,7 @@ spec:
 // onEast applies a manifest to east with words put in their places.
 func (w *world) onEast(manifest string, words ...string) {
 	w.Helper()
-	manifest = strings.NewReplacer(append(words, "NAMESPACE", w.ns)...).Replace(manifest)
+	manifest = strings.NewReplacer(append([]string{"NAMESPACE", w.ns}, words...)...).Replace(manifest)
 	if err := w.Apply(w.Context(), east, manifest); err != nil {
 		w.Fatal(err)
 	}
