@@ -136,7 +136,7 @@ func TestLacking(t *testing.T) { // BJ-3: what other pods use is not counted
 		"no room for a pod":               {node: has("1", "1Gi", "0"), spec: asks, want: "pods"},
 		"nothing of what is asked":        {node: node(), spec: asks, want: "cpu"},
 	} {
-		if got := Lacking(tc.node, template(tc.spec)); got != tc.want {
+		if got := Lacking(tc.node, Asked(template(tc.spec))); got != tc.want {
 			t.Errorf("%s: %q", name, got)
 		}
 	}

@@ -7,10 +7,13 @@ import (
 	"k8s.io/component-helpers/resource"
 )
 
-// Lacking is a resource of which the node has less to give than a pod of the template asks for, whatever else runs there;
-// empty if there is none.
-func Lacking(node *corev1.Node, template *corev1.PodTemplateSpec) corev1.ResourceName {
-	asked := resource.PodRequests(&corev1.Pod{Spec: template.Spec}, resource.PodResourcesOptions{})
+// Asked is what a pod of the template asks for.
+func Asked(template *corev1.PodTemplateSpec) corev1.ResourceList {
+	return resource.PodRequests(&corev1.Pod{Spec: template.Spec}, resource.PodResourcesOptions{})
+}
+
+// Lacking is a resource of which the node has less to give than is asked for, whatever else runs there; empty if there is none.
+func Lacking(node *corev1.Node, asked corev1.ResourceList) corev1.ResourceName {
 	var lacking []corev1.ResourceName
 	for name, quantity := range asked {
 		if has := node.Status.Allocatable[name]; !quantity.IsZero() && quantity.Cmp(has) > 0 {

@@ -6,6 +6,8 @@ import (
 
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -16,14 +18,15 @@ import (
 
 // place is where pods of a template may be. // BJ-3
 type place struct {
-	template *corev1.PodTemplateSpec
-	where    *nodefit.Where
+	tolerations []corev1.Toleration
+	where       *nodefit.Where
+	asked       corev1.ResourceList
 }
 
 // placeOf reads a template. What cannot be read is an error: were it no match, all pods would be deleted.
 func placeOf(template *corev1.PodTemplateSpec) (place, error) {
 	where, err := nodefit.Of(template)
-	return place{template, where}, err
+	return place{template.Spec.Tolerations, where, nodefit.Asked(template)}, err
 }
 
 // cordoned is the taint that a node carries which shall get no more pods.
@@ -32,17 +35,16 @@ var cordoned = corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.T
 // objection is what keeps pods off a node; empty if nothing does. Other pods there do not count, nor whether it is ready, but
 // for its taints. // BJ-3
 func (p place) objection(node *corev1.Node) string {
-	tolerations := p.template.Spec.Tolerations
 	if !p.where.Includes(node) {
 		return "not selected"
 	}
-	if run, _ := nodefit.Taints(node, tolerations); !run {
+	if run, _ := nodefit.Taints(node, p.tolerations); !run {
 		return "tainted"
 	}
-	if node.Spec.Unschedulable && !nodefit.Tolerates(tolerations, &cordoned) {
+	if node.Spec.Unschedulable && !nodefit.Tolerates(p.tolerations, &cordoned) {
 		return "cordoned"
 	}
-	if lacking := nodefit.Lacking(node, p.template); lacking != "" {
+	if lacking := nodefit.Lacking(node, p.asked); lacking != "" {
 		return fmt.Sprintf("too little %s", lacking)
 	}
 	return ""
@@ -70,7 +72,20 @@ func (h onNodes) Generic(context.Context, event.GenericEvent, queue) {}
 
 // Update wakes those that see the node otherwise than before; heartbeats pass by unseen.
 func (h onNodes) Update(ctx context.Context, e event.UpdateEvent, q queue) {
+	before, was := e.ObjectOld.(*corev1.Node)
+	after, is := e.ObjectNew.(*corev1.Node)
+	if was && is && equality.Semantic.DeepEqual(looks(before), looks(after)) {
+		return
+	}
 	h.wake(ctx, q, e.ObjectOld, e.ObjectNew)
+}
+
+// looks is all of a node that decides.
+func looks(n *corev1.Node) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels}, Spec: corev1.NodeSpec{Taints: n.Spec.Taints, Unschedulable: n.Spec.Unschedulable},
+		Status: corev1.NodeStatus{Allocatable: n.Status.Allocatable},
+	}
 }
 
 func (h onNodes) wake(ctx context.Context, q queue, before, after client.Object) {

@@ -6,6 +6,7 @@ import (
 
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -56,6 +57,8 @@ func TestOnlyNodesThatBeginOrCeaseToFitWake(t *testing.T) { // BJ-16
 		"a node goes":                 {old: before, wakes: true},
 		"a heartbeat":                 {old: before, now: node("n0", func(n *corev1.Node) { n.ResourceVersion = "2" })},
 		"a taint":                     {old: before, now: node("n0", taint("x", corev1.TaintEffectNoExecute)), wakes: true},
+		"a smaller node":              {job: broadcastJob(asksForOne), old: sized("2"), now: sized("900m"), wakes: true},
+		"a smaller one that will do":  {job: broadcastJob(asksForOne), old: sized("2"), now: sized("1")},
 		"a job that is over":          {job: done, now: before},
 		"a spec that cannot be read":  {job: broadcastJob(badAffinity), now: before},
 	} {
@@ -80,6 +83,14 @@ func TestOnlyNodesThatBeginOrCeaseToFitWake(t *testing.T) { // BJ-16
 			}
 		})
 	}
+}
+
+func asksForOne(job *kruise.BroadcastJob) {
+	job.Spec.Template.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("1")}
+}
+
+func sized(cpu string) *corev1.Node {
+	return node("n0", func(n *corev1.Node) { n.Status.Allocatable = corev1.ResourceList{"cpu": resource.MustParse(cpu)} })
 }
 
 func badAffinity(job *kruise.BroadcastJob) {
