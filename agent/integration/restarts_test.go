@@ -240,6 +240,13 @@ func TestProbesMarkTheirPod(t *testing.T) {
 	d.Expect(d.client.Delete(t.Context(), marker)).To(Succeed())
 	d.Eventually(entries).Should(BeZero())
 	d.Eventually(func() bool { return apierrors.IsNotFound(d.now(marker)) }).Should(BeTrue())
+	gone := &kruise.NodePodProbe{ObjectMeta: metav1.ObjectMeta{Name: d.node}}
+	d.Expect(d.now(gone)).To(Succeed())
+	d.Expect(d.client.Delete(t.Context(), gone.DeepCopy())).To(Succeed())
+	d.Eventually(func() bool {
+		again := &kruise.NodePodProbe{ObjectMeta: metav1.ObjectMeta{Name: d.node}}
+		return d.now(again) == nil && again.UID != gone.UID
+	}).Should(BeTrue(), "a node has its object as long as it is there")
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: d.node}}
 	d.Expect(d.client.Delete(t.Context(), node)).To(Succeed())
 	d.Eventually(func() bool {

@@ -37,6 +37,7 @@ func Register(mgr ctrl.Manager, retry manager.Retry) error {
 	local := mgr.GetClient()
 	err := ctrl.NewControllerManagedBy(mgr).Named("nodepodprobe-nodes").
 		For(&corev1.Node{}, builder.WithPredicates(turnsReady())).
+		Watches(&kruise.NodePodProbe{}, handler.EnqueueRequestsFromMapFunc(byName), builder.WithPredicates(leaves(never))).
 		Complete(&loop.Loop[*corev1.Node, bool, birth]{Steps: &nodes{local}, Client: local, New: func() *corev1.Node { return &corev1.Node{} }})
 	if err != nil {
 		return fmt.Errorf("register nodepodprobe controller of nodes: %w", err)
@@ -76,6 +77,8 @@ func leaves(ended func(client.Object) bool) predicate.Predicate {
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
 }
+
+func never(client.Object) bool { return false }
 
 func nodeGoes(o client.Object) bool { return o.GetDeletionTimestamp() != nil }
 

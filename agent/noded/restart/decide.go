@@ -77,8 +77,8 @@ func unready(r *kruise.ContainerRecreateRequest, now time.Time) (wait time.Durat
 	if grace == nil {
 		return 0, ""
 	}
-	since, marked := r.Annotations[kruise.ContainerRecreateRequestUnreadyAcquiredKey]
-	if !marked {
+	since := r.Annotations[kruise.ContainerRecreateRequestUnreadyAcquiredKey]
+	if since == "" {
 		return -1, ""
 	}
 	at, err := time.Parse(time.RFC3339, since)
