@@ -52,7 +52,7 @@ func clusters(kind fleet.Kind) []fleet.Cluster {
 // Up tells the whole story and leaves the fleet running.
 func (d *Demo) Up(ctx context.Context) error {
 	d.began = time.Now()
-	for _, step := range []func(context.Context) error{d.start, d.apply, d.update, d.loseHub} {
+	for _, step := range []func(context.Context) error{d.start, d.apply, d.update, d.loseHub, d.node} {
 		if err := step(ctx); err != nil {
 			return d.failed(err)
 		}
