@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -131,6 +132,13 @@ func (c *writes) onPods() int {
 		}
 	}
 	return n
+}
+
+// counted is how often each kind was written.
+func (c *writes) counted() map[string]int {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return maps.Clone(c.counts)
 }
 
 func (c *writes) String() string {
