@@ -40,20 +40,26 @@ func Owners(mgr ctrl.Manager, kind client.Object) handler.EventHandler {
 const settling = 25 * time.Millisecond
 
 // Gather lets events that come together start one round.
-func Gather(to handler.EventHandler) handler.EventHandler {
+func Gather(to handler.EventHandler) handler.EventHandler { return GatherFor(settling, to) }
+
+// GatherFor is Gather for events that can wait that long.
+func GatherFor(wait time.Duration, to handler.EventHandler) handler.EventHandler {
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { to.Create(ctx, e, gathering{q}) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { to.Update(ctx, e, gathering{q}) },
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { to.Delete(ctx, e, gathering{q}) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { to.Create(ctx, e, gathering{q, wait}) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { to.Update(ctx, e, gathering{q, wait}) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { to.Delete(ctx, e, gathering{q, wait}) },
 		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[client.Object], q queue) {
-			to.Generic(ctx, e, gathering{q})
+			to.Generic(ctx, e, gathering{q, wait})
 		},
 	}
 }
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-type gathering struct{ queue }
+type gathering struct {
+	queue
+	wait time.Duration
+}
 
 // Add waits for more; a request that waits already is the same one.
-func (g gathering) Add(r reconcile.Request) { g.AddAfter(r, settling) }
+func (g gathering) Add(r reconcile.Request) { g.AddAfter(r, g.wait) }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"time"
 
 	kruise "github.com/openkruise/kruise-api/apps/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -35,6 +36,8 @@ import (
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 const (
+	// gathering is how long news of children are gathered: two hundred of them tell of every node.
+	gathering = 500 * time.Millisecond
 	// workers is how many lists are reconciled at a time; there is no flag. // NP-11.1
 	workers = 3
 	// source is whom events come from. // SJ-7
@@ -55,7 +58,7 @@ func Register(mgr manager.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).Named("imagelistpulljob").
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		For(&kruise.ImageListPullJob{}, builder.WithPredicates(changed)).
-		Watches(&kruise.ImagePullJob{}, podset.Gather(owner)).
+		Watches(&kruise.ImagePullJob{}, podset.GatherFor(gathering, owner)).
 		Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("register imagelistpulljob controller: %w", err)

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/flotilla-project/flotilla/agent/podset"
 	"github.com/flotilla-project/flotilla/pkg/event"
 	"github.com/flotilla-project/flotilla/pkg/loop"
 )
@@ -43,7 +44,7 @@ const source = "nodeimage-controller"
 // FakeLabel keeps a NodeImage that has no node: an aid for tests. // NI-3
 const FakeLabel = "apps.kruise.io/fake-nodeimage"
 
-// gathering is how long the ends of jobs are gathered: two hundred jobs that end together take their tags along in one write.
+// gathering is how long news of daemons, and of jobs that end, are gathered: two hundred jobs that end together take their tags along in one write.
 const gathering = 3 * time.Second
 
 // Options are what an operator chooses.
@@ -56,7 +57,8 @@ type Options struct {
 func Register(mgr manager.Manager, o Options) error {
 	r := newReconciler(mgr.GetClient(), mgr.GetAPIReader(), event.Recorder(mgr, source), clock.RealClock{}, o)
 	err := ctrl.NewControllerManagedBy(mgr).Named("nodeimage").
-		For(&kruise.NodeImage{}).
+		For(&kruise.NodeImage{}, builder.WithPredicates(asked())).
+		Watches(&kruise.NodeImage{}, podset.GatherFor(gathering, &handler.EnqueueRequestForObject{}), builder.WithPredicates(predicate.Not(asked()))).
 		Watches(&corev1.Node{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(nodes())).
 		Watches(&kruise.ImagePullJob{}, ended{mgr.GetClient()}).
 		Complete(r)
@@ -64,6 +66,11 @@ func Register(mgr manager.Manager, o Options) error {
 		return fmt.Errorf("register nodeimage controller: %w", err)
 	}
 	return nil
+}
+
+// asked leaves out what daemons say: that is looked at when more of it has come.
+func asked() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 }
 
 // nodes lets through what NodeImages follow, and nothing of virtual nodes. // NI-3, NI-11

@@ -291,6 +291,18 @@ func TestALostRaceIsNoFailure(t *testing.T) {
 	}
 }
 
+func TestWhatDaemonsSayCanWait(t *testing.T) { // NI-11
+	before, news := image(tag("1")), with(image(tag("1")), pulling("1", 0))
+	if asked().Update(crevent.UpdateEvent{ObjectOld: before, ObjectNew: news}) {
+		t.Error("every word of a daemon starts a round")
+	}
+	more := image(tag("1"), tag("2"))
+	more.Generation = 2
+	if !asked().Update(crevent.UpdateEvent{ObjectOld: before, ObjectNew: more}) || !asked().Create(crevent.CreateEvent{Object: before}) {
+		t.Error("what is asked of a daemon is not looked at")
+	}
+}
+
 func TestEventsOfNodes(t *testing.T) { // NI-11
 	for name, tc := range map[string]struct {
 		old, new *corev1.Node
