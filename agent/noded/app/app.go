@@ -7,6 +7,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
@@ -113,7 +114,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Add(recorders); err != nil {
+	if err := errors.Join(m.Add(recorders), m.Add(slim())); err != nil {
 		return err
 	}
 	if o.Profiling {
