@@ -204,7 +204,7 @@ func OwnOf(ctx context.Context, checkout, dir string, folders ...string) error {
 		return err
 	}
 	defer unlock()
-	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", built + string(filepath.Separator)}
+	args := []string{"build", "-buildvcs=false", "-tags=grpcnotrace", "-ldflags=-s -w", "-o", built + string(filepath.Separator)}
 	for _, f := range folders {
 		args = append(args, "./"+f)
 	}
