@@ -349,7 +349,7 @@ func (n *node) pause(d time.Duration) {
 	}
 }
 
-// Whoever has the token of one node's daemon writes that node's objects and no other's, and reads no secrets. // RB-2, RB-3
+// Whoever has the token of one node's daemon writes that node's objects and no other's, and reads no secrets. // RB-1, RB-2, RB-3
 func TestNodedWritesItsOwnNodeOnly(t *testing.T) {
 	w := beside(t)
 	own, other := w.node(0), w.node(1)
