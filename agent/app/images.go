@@ -55,8 +55,11 @@ func (o *Options) narrowSecrets() {
 
 // prepareImages finds out what there is, and indexes jobs for whoever owns some.
 func (o *Options) prepareImages(ctx context.Context, m ctrl.Manager) error {
+	if !o.enabled(ImagePullJobGate) {
+		return nil
+	}
 	there, err := served(m, "ImagePullJob")
-	if err != nil || !there || !o.enabled(ImagePullJobGate) {
+	if err != nil || !there {
 		return err
 	}
 	o.Images.pulls = true

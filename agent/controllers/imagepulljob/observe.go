@@ -107,7 +107,7 @@ func Strip(o any) (any, error) {
 	if secret, ok := o.(*corev1.Secret); ok {
 		secret.ManagedFields = nil
 		if !forPulls(secret) && secret.Labels[sourceUIDLabel] == "" {
-			secret.Data, secret.StringData = nil, nil
+			secret.Data, secret.StringData, secret.Annotations = nil, nil, nil // kubectl keeps the contents in an annotation too
 		}
 	}
 	return o, nil
