@@ -284,8 +284,21 @@ func TestAvailableAtOnce(t *testing.T) {
 
 // WL-2.16.3
 func TestWhatTheScaleBudgetHoldsBackIsCounted(t *testing.T) {
-	if got := Decide(set(4, settledOn("b"), parallel, scaleDown(2)), ups("b", 3, 3), noon).Waiting.Creates; got != 1 {
+	if got := Decide(set(5, settledOn("b"), parallel, scaleDown(2)), ups("b", 4, 4), noon).Waiting.Creates; got != 2 {
 		t.Errorf("%d", got)
+	}
+}
+
+func TestUpdatesThatWaitAreCountedOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spec Spec
+		want int
+	}{
+		"ordered": {set(5), 4}, "unordered": {set(5, unordered), 4}, "some are kept": {set(5, unordered, partition(2)), 2},
+	} {
+		if got := Decide(tc.spec, ups("a", 0, 4), noon).Waiting.Updates; got != tc.want {
+			t.Errorf("%s: %d", name, got)
+		}
 	}
 }
 

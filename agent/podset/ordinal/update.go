@@ -86,7 +86,9 @@ func (v *view) update(targets []*seat) {
 			continue
 		}
 		if down >= v.spec.MaxUnavailable && !s.down {
-			v.plan.Waiting.Updates = max(v.plan.Waiting.Updates, v.outdated(targets[i:]))
+			if v.plan.Waiting.Updates == 0 { // the first that waits counts those behind it
+				v.plan.Waiting.Updates = v.outdated(targets[i:])
+			}
 			if v.spec.Unordered {
 				continue // a broken pod of a lower priority would use up the budget for ever, and no other revision heal it
 			}
