@@ -38,6 +38,8 @@ type light struct {
 // hub come last.
 func TestMembersComeAndGo(t *testing.T) {
 	t.Parallel()
+	aside.Lock()
+	t.Cleanup(aside.Unlock)
 	l := lighten(t)
 	for _, story := range []struct {
 		name string

@@ -1,6 +1,6 @@
 // Package stories tells on real kubelets and containerd what users are promised. Each story is one test; they share a
 // fleet of a hub and two members, and each has namespaces and FederatedDeployments of its own. Some are told side by side,
-// and beside the shared fleet there are two others: most of its time a story waits.
+// and beside the shared fleet there are two others, one after the other: most of its time a story waits.
 package stories
 
 import (
@@ -64,10 +64,11 @@ var installed struct {
 }
 
 var (
-	// peace is what stories share that disturb nobody. One that cuts, kills or stops something has the fleet to itself.
-	peace sync.RWMutex
+	peace = newTurns()
 	// room is for so many of them at a time, two cores being what they are.
 	room = make(chan struct{}, 4)
+	// aside is for one fleet beside the shared one.
+	aside sync.Mutex
 )
 
 // world is what a story plays in.
@@ -88,8 +89,8 @@ func begin(t *testing.T) *world {
 	t.Helper()
 	testlevel.Need(t, testlevel.E2E)
 	t.Parallel()
-	peace.Lock()
-	t.Cleanup(peace.Unlock)
+	peace.take()
+	t.Cleanup(peace.give)
 	return enter(t)
 }
 
@@ -98,9 +99,10 @@ func beside(t *testing.T) *world {
 	t.Helper()
 	testlevel.Need(t, testlevel.E2E)
 	t.Parallel()
+	peace.join()
+	t.Cleanup(peace.leave)
 	room <- struct{}{}
-	peace.RLock()
-	t.Cleanup(func() { peace.RUnlock(); <-room })
+	t.Cleanup(func() { <-room })
 	return enter(t)
 }
 

@@ -25,6 +25,8 @@ const slowToMiss = "20s"
 // take nodes, agent or API server away come afterwards, one by one.
 func TestSetsKeepTheirWord(t *testing.T) {
 	t.Parallel()
+	aside.Lock()
+	t.Cleanup(aside.Unlock)
 	h := settleDown(t)
 	t.Run("side by side", func(t *testing.T) {
 		for name, tell := range map[string]func(*world){
