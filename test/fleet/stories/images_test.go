@@ -16,6 +16,7 @@ import (
 // pullEverywhere sends a job to all members, and asks to be told what becomes of it.
 const pullEverywhere = `{"apiVersion":"work.open-cluster-management.io/v1alpha1","kind":"ManifestWorkReplicaSet","metadata":{"namespace":"NAMESPACE","name":"pull"},
 "spec":{"placementRefs":[{"name":"everywhere"}],"manifestWorkTemplate":{
+"deleteOption":{"propagationPolicy":"SelectivelyOrphan","selectivelyOrphans":{"orphaningRules":[{"group":"","resource":"namespaces","namespace":"","name":"NAMESPACE"}]}},
 "workload":{"manifests":[
 {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"NAMESPACE"}},
 {"apiVersion":"apps.kruise.io/v1alpha1","kind":"ImagePullJob","metadata":{"namespace":"NAMESPACE","name":"pull"},

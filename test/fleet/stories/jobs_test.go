@@ -21,6 +21,7 @@ const greeting = `"template":{"spec":{"restartPolicy":"Never",SELECT"containers"
 // jobsEverywhere sends a BroadcastJob and an AdvancedCronJob to all members, and asks to be told what becomes of them.
 const jobsEverywhere = `{"apiVersion":"work.open-cluster-management.io/v1alpha1","kind":"ManifestWorkReplicaSet","metadata":{"namespace":"NAMESPACE","name":"jobs"},
 "spec":{"placementRefs":[{"name":"everywhere"}],"manifestWorkTemplate":{
+"deleteOption":{"propagationPolicy":"SelectivelyOrphan","selectivelyOrphans":{"orphaningRules":[{"group":"","resource":"namespaces","namespace":"","name":"NAMESPACE"}]}},
 "workload":{"manifests":[
 {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"NAMESPACE"}},
 {"apiVersion":"apps.kruise.io/v1alpha1","kind":"BroadcastJob","metadata":{"namespace":"NAMESPACE","name":"greet"},"spec":{"completionPolicy":{"type":"Always"},GREETING}},
