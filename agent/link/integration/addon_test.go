@@ -129,6 +129,7 @@ func (w *world) whoami(g Gomega, secret *corev1.Secret) string {
 }
 
 func TestAnAddOnGetsItsCredentials(t *testing.T) { // OCM-19.4
+	t.Parallel()
 	const name = "creds-logs"
 	w := newWorld(t, "addon-creds")
 	w.join()
@@ -179,6 +180,7 @@ func TestAnAddOnGetsItsCredentials(t *testing.T) { // OCM-19.4
 }
 
 func TestTheHealthOfAnAddOnIsItsLeases(t *testing.T) { // OCM-19.6
+	t.Parallel()
 	const name = "health-logs"
 	w := newWorld(t, "addon-health")
 	w.join()
@@ -210,6 +212,7 @@ func TestTheHealthOfAnAddOnIsItsLeases(t *testing.T) { // OCM-19.6
 }
 
 func TestTheWorkloadManagerIsAnAddOn(t *testing.T) { // OCM-19.6
+	t.Parallel()
 	w := newWorld(t, "addon-own")
 	w.options.Workloads = true
 	w.join()
@@ -222,6 +225,7 @@ func TestTheWorkloadManagerIsAnAddOn(t *testing.T) { // OCM-19.6
 }
 
 func TestAnAddOnMayHaveATokenInstead(t *testing.T) { // OCM-2.5, OCM-19.4
+	t.Parallel()
 	const name = "token-logs"
 	w := newWorld(t, "addon-token")
 	w.options.AddOnRegistrationAuth, w.options.AddOnTokenSeconds = "token", 600
@@ -285,7 +289,7 @@ func (w *world) tokenInfrastructure(addOn string) {
 }
 
 func TestAHubWithoutAddOnsMissesNothing(t *testing.T) { // OCM-19
-	w := newWorld(t, "addon-none")
+	w := newRoughWorld(t, "addon-none")
 	w.options.HealthCheckPeriod = time.Second // so the hub is asked for its add-ons every ten
 	definition := get(w, t.Context(), w.hub, &apiextensionsv1.CustomResourceDefinition{}, "", addonCRD)
 	w.Expect(w.hub.Delete(t.Context(), definition.DeepCopy())).To(Succeed())

@@ -14,9 +14,10 @@ import (
 )
 
 func TestWorksAreCarriedOutWithoutJoining(t *testing.T) { // OCM-2.5
+	t.Parallel()
 	w := newWorld(t, "alone")
 	ctx := t.Context()
-	config := w.fleet.Cluster("hub").RESTConfig()
+	config := w.there.RESTConfig()
 	out := clientcmdapi.NewConfig()
 	out.Clusters["hub"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
 	out.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}

@@ -35,6 +35,7 @@ func (w *world) alive(namespace string, names []string) func() int {
 }
 
 func TestWorksThatAnOwnerOrderedAwayGoAtOnce(t *testing.T) { // OCM-15.5
+	t.Parallel()
 	w := newWorld(t, "ordered")
 	w.options.AgentID = "ordered"
 	w.join()
@@ -47,6 +48,7 @@ func TestWorksThatAnOwnerOrderedAwayGoAtOnce(t *testing.T) { // OCM-15.5
 }
 
 func TestTwoSmallApplicationsAreDeletedOneAfterTheOther(t *testing.T) { // OCM-15.5
+	t.Parallel()
 	w := newWorld(t, "small")
 	w.options.AgentID = "small"
 	w.join()
@@ -60,6 +62,7 @@ func TestTwoSmallApplicationsAreDeletedOneAfterTheOther(t *testing.T) { // OCM-1
 }
 
 func TestWorksThatComeAndGoAllDayAreNotHeld(t *testing.T) { // OCM-15.5
+	t.Parallel()
 	w := newWorld(t, "churn")
 	w.options.AgentID = "churn"
 	w.join()

@@ -48,6 +48,7 @@ func (w *world) says(name, condition, want string) {
 }
 
 func TestConditionRules(t *testing.T) { // OCM-13.1, OCM-13.2
+	t.Parallel()
 	w := newWorld(t, "rules")
 	w.join()
 	ctx := t.Context()
@@ -79,6 +80,7 @@ func TestConditionRules(t *testing.T) { // OCM-13.1, OCM-13.2
 }
 
 func TestAPodThatFinishedCompletesItsWork(t *testing.T) { // OCM-13.1, OCM-13.3
+	t.Parallel()
 	w := newWorld(t, "finishes")
 	w.join()
 	ctx := t.Context()
@@ -113,6 +115,7 @@ func TestAPodThatFinishedCompletesItsWork(t *testing.T) { // OCM-13.1, OCM-13.3
 }
 
 func TestIgnoredFieldsKeepTheirValue(t *testing.T) { // OCM-11.3
+	t.Parallel()
 	w := newWorld(t, "ignores")
 	w.join()
 	ctx := t.Context()
@@ -180,6 +183,7 @@ func TestIgnoredFieldsKeepTheirValue(t *testing.T) { // OCM-11.3
 }
 
 func TestServicesKeepTheirAddresses(t *testing.T) { // OCM-11.1
+	t.Parallel()
 	w := newWorld(t, "addresses")
 	w.join()
 	ctx := t.Context()
@@ -215,6 +219,7 @@ func TestServicesKeepTheirAddresses(t *testing.T) { // OCM-11.1
 }
 
 func TestAnExecutorMayDoWhatItMay(t *testing.T) { // OCM-14
+	t.Parallel()
 	w := newWorld(t, "executes")
 	w.join()
 	ctx := t.Context()

@@ -25,6 +25,7 @@ func (w *world) lose(name string) {
 }
 
 func TestAWorkThatVanishedIsEvictedAfterItsGrace(t *testing.T) { // OCM-15.6
+	t.Parallel()
 	w := newWorld(t, "evicts")
 	w.options.AgentID, w.options.EvictionGrace = "evicts", 4*time.Second
 	w.join()
@@ -47,6 +48,7 @@ func TestAWorkThatVanishedIsEvictedAfterItsGrace(t *testing.T) { // OCM-15.6
 }
 
 func TestAWorkThatReturnsWithinItsGraceIsKept(t *testing.T) { // OCM-15.6
+	t.Parallel()
 	w := newWorld(t, "returns")
 	w.options.AgentID = "returns"
 	w.join()
@@ -69,6 +71,7 @@ func TestAWorkThatReturnsWithinItsGraceIsKept(t *testing.T) { // OCM-15.6
 }
 
 func TestWorksDeletedByAMistakenSelectorAreHeld(t *testing.T) { // OCM-21.3
+	t.Parallel()
 	w := newWorld(t, "crowds")
 	w.options.AgentID = "crowds"
 	w.join()

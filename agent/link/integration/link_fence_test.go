@@ -10,7 +10,7 @@ import (
 )
 
 func TestAWorkStepsDownWithoutItsHubAndComesBackWithIt(t *testing.T) {
-	w := newWorld(t, "fenced")
+	w := newRoughWorld(t, "fenced")
 	w.options.AgentID = "fenced"
 	w.join()
 	ctx := t.Context()
@@ -27,7 +27,7 @@ func TestAWorkStepsDownWithoutItsHubAndComesBackWithIt(t *testing.T) {
 	}
 	w.Consistently(replicas("fenced"), "10s", "1s").Should(Equal(int32(3)), "with its hub it never steps down")
 
-	w.Expect(w.fleet.Cluster("hub").StopAPIServer(ctx)).To(Succeed())
+	w.Expect(w.there.StopAPIServer(ctx)).To(Succeed())
 	w.Consistently(replicas("fenced"), "4s").Should(Equal(int32(3)), "a short outage costs nothing")
 	w.stop() // neither a restart nor the hub's absence at the start makes it forget
 	w.start()
@@ -37,7 +37,7 @@ func TestAWorkStepsDownWithoutItsHubAndComesBackWithIt(t *testing.T) {
 	w.Expect(record.Annotations["apps.flotilla.dev/stepped-down"]).To(ContainSubstring(`"apps/deployments/fenced/fenced":3`))
 	w.Consistently(replicas("fenced"), "3s").Should(BeZero())
 
-	w.Expect(w.fleet.Cluster("hub").StartAPIServer(ctx)).To(Succeed())
+	w.Expect(w.there.StartAPIServer(ctx)).To(Succeed())
 	w.Eventually(replicas("fenced")).WithTimeout(20 * time.Second).Should(Equal(int32(3)))
 	w.Eventually(func(g Gomega) {
 		record := get(g, ctx, w.member, &workv1.AppliedManifestWork{}, "", w.recordName("fenced"))

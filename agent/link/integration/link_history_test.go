@@ -37,7 +37,7 @@ func (w *world) forget() {
 }
 
 func (w *world) memoryName() string {
-	return "flotilla-hub-" + work.HubHash(w.fleet.Cluster("hub").RESTConfig().Host)[:16]
+	return "flotilla-hub-" + work.HubHash(w.there.RESTConfig().Host)[:16]
 }
 
 func (w *world) value(g Gomega, name string) string {
@@ -45,6 +45,7 @@ func (w *world) value(g Gomega, name string) string {
 }
 
 func TestNothingIsRemovedOrChangedForAHubThatWentBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "restored")
 	w.options.AgentID, w.options.EvictionGrace = "restored", 3*time.Second
 	w.join()
@@ -99,6 +100,7 @@ func TestNothingIsRemovedOrChangedForAHubThatWentBack(t *testing.T) {
 }
 
 func TestAnotherHistoryIDHolds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "renewed")
 	w.options.AgentID = "renewed"
 	w.join()

@@ -41,7 +41,7 @@ func TestDetachLeavesEverythingRunning(t *testing.T) { // OCM-7.3
 	w.isApplied("detached")
 	w.stop()
 	var said bytes.Buffer
-	config, err := w.fleet.Cluster("member").UserConfig("system:serviceaccount:open-cluster-management-agent:agent",
+	config, err := w.at.UserConfig("system:serviceaccount:open-cluster-management-agent:agent",
 		"system:serviceaccounts", "system:serviceaccounts:open-cluster-management-agent", "system:authenticated")
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(link.Detach(ctx, config, w.options, &said)).To(Succeed())

@@ -108,6 +108,7 @@ func TestAnAgentJoinsWithNothingButABootstrapKubeconfig(t *testing.T) { // OCM-3
 }
 
 func TestARestartedAgentUsesWhatItHas(t *testing.T) { // OCM-2.4
+	t.Parallel()
 	w := newWorld(t, "restarts")
 	w.join()
 	w.stop()
@@ -130,6 +131,7 @@ func (w *world) requests() int {
 }
 
 func TestASecretThatWasTamperedWithIsRenewed(t *testing.T) { // OCM-6.1
+	t.Parallel()
 	w := newWorld(t, "renews")
 	w.join()
 	secret := get(w, t.Context(), w.member, &corev1.Secret{}, "open-cluster-management-agent", "hub-kubeconfig-secret")
@@ -151,6 +153,7 @@ func TestASecretThatWasTamperedWithIsRenewed(t *testing.T) { // OCM-6.1
 }
 
 func TestADeniedAgentAsksAgainWithAFreshKey(t *testing.T) { // OCM-3.3
+	t.Parallel()
 	w := newWorld(t, "denied")
 	w.start()
 	var first certificatesv1.CertificateSigningRequest
@@ -170,6 +173,7 @@ func TestADeniedAgentAsksAgainWithAFreshKey(t *testing.T) { // OCM-3.3
 }
 
 func TestAChangedBootstrapKubeconfigJoinsAgain(t *testing.T) { // OCM-2.4
+	t.Parallel()
 	w := newWorld(t, "moves")
 	w.join()
 	w.Expect(w.requests()).To(Equal(1))

@@ -64,6 +64,7 @@ func (w *world) manages(names ...string) {
 // OCM-2.1, OCM-5.2, OCM-5.3: under the longest name there is, an agent keeps the hub's managed namespaces and tells the
 // properties of its cluster, with the rights that its service account has.
 func TestAnAgentKeepsManagedNamespacesAndTellsProperties(t *testing.T) {
+	t.Parallel()
 	name := "c" + strings.Repeat("0123456789", 6) + "zz"
 	w := newWorld(t, name)
 	crd := propertyCRD()
@@ -74,7 +75,7 @@ func TestAnAgentKeepsManagedNamespacesAndTellsProperties(t *testing.T) {
 	w.join()
 
 	// Namespaces come, are labelled, and stay when they leave the list.
-	hash := work.HubHash(w.fleet.Cluster("hub").RESTConfig().Host)
+	hash := work.HubHash(w.there.RESTConfig().Host)
 	label := namespaces.Label(hash)
 	w.Expect(strings.TrimPrefix(label, "clusterset.open-cluster-management.io/")).To(Equal(hash[:63]))
 	w.manages("sets-web", "sets-db")

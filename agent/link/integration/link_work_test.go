@@ -109,7 +109,7 @@ func (w *world) gone(o client.Object, namespace, name string) func() bool {
 }
 
 func (w *world) recordName(name string) string {
-	return work.HubHash(w.fleet.Cluster("hub").RESTConfig().Host) + "-" + name
+	return work.HubHash(w.there.RESTConfig().Host) + "-" + name
 }
 
 func values(m workv1.ManifestCondition) map[string]int64 {
@@ -188,6 +188,7 @@ func TestAWorkIsAppliedFedBackChangedAndRemoved(t *testing.T) { // OCM-10, OCM-1
 }
 
 func TestABadManifestStopsNoOther(t *testing.T) { // OCM-10.2
+	t.Parallel()
 	w := newWorld(t, "badly")
 	w.join()
 	w.Expect(w.hub.Create(t.Context(), w.aWork("mixed", w.raw(
@@ -214,6 +215,7 @@ func TestABadManifestStopsNoOther(t *testing.T) { // OCM-10.2
 }
 
 func TestTwoWorksMayOwnOneObject(t *testing.T) { // OCM-15.4
+	t.Parallel()
 	w := newWorld(t, "shares")
 	w.join()
 	for _, name := range []string{"first", "second"} {
@@ -228,6 +230,7 @@ func TestTwoWorksMayOwnOneObject(t *testing.T) { // OCM-15.4
 }
 
 func TestAWorkThatVanishesLeavesEverythingRunning(t *testing.T) { // absence is never an order
+	t.Parallel()
 	w := newWorld(t, "vanishes")
 	w.join()
 	w.Expect(w.hub.Create(t.Context(), w.aWork("lost", w.raw(namespaceText("vanishes"), configMapText("vanishes", "kept", "1"))...))).To(Succeed())
@@ -251,19 +254,19 @@ func TestAWorkThatVanishesLeavesEverythingRunning(t *testing.T) { // absence is 
 }
 
 func TestAHubThatGoesAndComesBack(t *testing.T) {
-	w := newWorld(t, "outage")
+	w := newRoughWorld(t, "outage")
 	w.join()
 	w.Expect(w.hub.Create(t.Context(), w.aWork("web", w.raw(deploymentText("outage", "web", 2), namespaceText("outage"))...))).To(Succeed())
 	w.isApplied("web")
 	before := get(w, t.Context(), w.member, &appsv1.Deployment{}, "outage", "web")
 
-	w.Expect(w.fleet.Cluster("hub").StopAPIServer(t.Context())).To(Succeed())
+	w.Expect(w.there.StopAPIServer(t.Context())).To(Succeed())
 	before.Status.Replicas, before.Status.ReadyReplicas = 2, 2
 	w.Expect(w.member.Status().Update(t.Context(), before)).To(Succeed())
 	w.Consistently(func(g Gomega) {
 		g.Expect(get(g, t.Context(), w.member, &appsv1.Deployment{}, "outage", "web").UID).To(Equal(before.UID))
 	}, "12s", "1s").Should(Succeed())
-	w.Expect(w.fleet.Cluster("hub").StartAPIServer(t.Context())).To(Succeed())
+	w.Expect(w.there.StartAPIServer(t.Context())).To(Succeed())
 
 	w.Eventually(func(g Gomega) { // status is right within seconds
 		g.Expect(values(w.work(g, "web").Status.ResourceStatus.Manifests[0])).To(HaveKeyWithValue("ReadyReplicas", int64(2)))
@@ -276,18 +279,19 @@ func TestAHubThatGoesAndComesBack(t *testing.T) {
 }
 
 func TestAnAgentStartsWhileTheHubIsAway(t *testing.T) {
-	w := newWorld(t, "late")
-	w.Expect(w.fleet.Cluster("hub").StopAPIServer(t.Context())).To(Succeed())
+	w := newRoughWorld(t, "late")
+	w.Expect(w.there.StopAPIServer(t.Context())).To(Succeed())
 	w.start()
 	w.Eventually(func(g Gomega) { // what needs no hub is done
 		names := get(g, t.Context(), w.member, &corev1.Secret{}, "open-cluster-management-agent", "hub-kubeconfig-secret")
 		g.Expect(names.Data).To(HaveKeyWithValue("cluster-name", []byte("late")))
 	}).Should(Succeed())
-	w.Expect(w.fleet.Cluster("hub").StartAPIServer(t.Context())).To(Succeed())
+	w.Expect(w.there.StartAPIServer(t.Context())).To(Succeed())
 	w.approve()
 }
 
 func TestDeletingANamespaceOnTheHubRemovesNothingUnconfirmed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "braked")
 	w.join()
 	ctx := t.Context()

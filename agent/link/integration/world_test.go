@@ -49,28 +49,48 @@ type world struct {
 	*testing.T
 	*WithT
 	fleet   *fleet.Fleet
-	hub     client.Client // the administrators
+	there   *fleet.Running // the hub
+	at      *fleet.Running // the member
+	hub     client.Client  // the administrators
 	member  client.Client
 	cluster string
 	options link.Options
 	stop    func()
 }
 
+// furnished are the clusters that have what an administrator installs.
 var furnished struct {
-	sync.Once
-	err error
+	sync.Mutex
+	done map[string]bool
 }
 
 // newWorld prepares both clusters; the agent is not started yet.
 func newWorld(t *testing.T, cluster string) *world {
 	t.Helper()
+	return newWorldWith(t, cluster, "hub")
+}
+
+// newRoughWorld is one whose hub may be stopped and its kinds taken away: no other test needs that one meanwhile.
+func newRoughWorld(t *testing.T, cluster string) *world {
+	t.Helper()
+	t.Parallel()
+	rough.Lock()
+	t.Cleanup(rough.Unlock)
+	return newWorldWith(t, cluster, "rough")
+}
+
+var rough sync.Mutex
+
+func newWorldWith(t *testing.T, cluster, hub string) *world {
+	t.Helper()
 	f := fleet.Shared(t)
-	w := &world{T: t, WithT: NewWithT(t), fleet: f, cluster: cluster}
+	member := <-members
+	t.Cleanup(func() { members <- member })
+	w := &world{T: t, WithT: NewWithT(t), fleet: f, there: f.Cluster(hub), at: f.Cluster(member), cluster: cluster}
 	w.SetDefaultEventuallyTimeout(soon)
 	w.SetDefaultEventuallyPollingInterval(glance)
-	w.hub, w.member = admin(t, f, "hub"), admin(t, f, "member")
-	furnished.Do(func() { furnished.err = furnish(t.Context(), w.hub, w.member) })
-	w.Expect(furnished.err).NotTo(HaveOccurred())
+	w.hub, w.member = admin(t, f, hub), admin(t, f, member)
+	w.Expect(errors.Join(w.furnish(hub, furnishHub, w.hub), w.furnish(member, furnishMember, w.member))).To(Succeed())
 	w.options = link.Defaults()
 	w.options.ClusterName, w.options.AgentName = cluster, "a1"
 	w.options.HubKubeconfigDir = filepath.Join(t.TempDir(), "hub-kubeconfig")
@@ -100,17 +120,38 @@ func admin(t *testing.T, f *fleet.Fleet, cluster string) client.Client {
 	return c
 }
 
-// furnish installs what an administrator would: the CRDs, the bootstrap identity, the agent's rights.
-func furnish(ctx context.Context, hub, member client.Client) error {
-	root := filepath.Join("..", "..", "..", "deploy")
+// furnish has a cluster furnished once.
+func (w *world) furnish(cluster string, how func(context.Context, client.Client) error, c client.Client) error {
+	furnished.Lock()
+	defer furnished.Unlock()
+	if furnished.done[cluster] {
+		return nil
+	}
+	if furnished.done == nil {
+		furnished.done = map[string]bool{}
+	}
+	err := how(w.Context(), c)
+	furnished.done[cluster] = err == nil
+	return err
+}
+
+// deployed are the manifests that an administrator would apply.
+var deployed = filepath.Join("..", "..", "..", "deploy")
+
+// furnishHub installs CRDs, the bootstrap identity and the shared roles.
+func furnishHub(ctx context.Context, hub client.Client) error {
 	return errors.Join(
-		applyFiles(ctx, hub, filepath.Join(root, "hub", "crds", "*open-cluster-management.io_m*.yaml")),
-		applyFiles(ctx, member, filepath.Join(root, "member", "crds", "*open-cluster-management.io_*.yaml")),
-		established(ctx, hub), established(ctx, member),
-		applyFiles(ctx, hub, filepath.Join(root, "hub", "rbac", "bootstrap.yaml")),
-		applyFiles(ctx, member, filepath.Join(root, "member", "rbac", "namespace.yaml")),
-		applyFiles(ctx, member, filepath.Join(root, "member", "rbac", "*.yaml")),
-		sharedRoles(ctx, hub), aggregate(ctx, member),
+		applyFiles(ctx, hub, filepath.Join(deployed, "hub", "crds", "*open-cluster-management.io_m*.yaml")), established(ctx, hub),
+		applyFiles(ctx, hub, filepath.Join(deployed, "hub", "rbac", "bootstrap.yaml")), sharedRoles(ctx, hub),
+	)
+}
+
+// furnishMember installs CRDs and the agent's rights.
+func furnishMember(ctx context.Context, member client.Client) error {
+	return errors.Join(
+		applyFiles(ctx, member, filepath.Join(deployed, "member", "crds", "*open-cluster-management.io_*.yaml")), established(ctx, member),
+		applyFiles(ctx, member, filepath.Join(deployed, "member", "rbac", "namespace.yaml")),
+		applyFiles(ctx, member, filepath.Join(deployed, "member", "rbac", "*.yaml")), aggregate(ctx, member),
 	)
 }
 
@@ -231,7 +272,7 @@ func (w *world) writeBootstrap() { w.writeBootstrapTo("the-hub") }
 
 func (w *world) writeBootstrapTo(entry string) {
 	w.Helper()
-	config, err := w.fleet.Cluster("hub").UserConfig("system:bootstrap:test", "system:bootstrappers:managedcluster")
+	config, err := w.there.UserConfig("system:bootstrap:test", "system:bootstrappers:managedcluster")
 	w.Expect(err).NotTo(HaveOccurred())
 	out := clientcmdapi.NewConfig()
 	out.Clusters[entry] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
@@ -244,7 +285,7 @@ func (w *world) writeBootstrapTo(entry string) {
 // start runs the agent until the test ends or stop is called.
 func (w *world) start() {
 	w.Helper()
-	config, err := w.fleet.Cluster("member").UserConfig("system:serviceaccount:open-cluster-management-agent:agent",
+	config, err := w.at.UserConfig("system:serviceaccount:open-cluster-management-agent:agent",
 		"system:serviceaccounts", "system:serviceaccounts:open-cluster-management-agent", "system:authenticated")
 	w.Expect(err).NotTo(HaveOccurred())
 	w.startWith(config)
