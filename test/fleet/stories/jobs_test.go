@@ -94,13 +94,13 @@ func (w *world) runsAgain(member string) string {
 	return ""
 }
 
-const daily = `{"apiVersion":"apps.kruise.io/v1alpha1","kind":"BroadcastJob","metadata":{"namespace":"NAMESPACE","name":"NAME"},
+const daily = `{"apiVersion":"apps.kruise.io/v1alpha1","kind":"BroadcastJob","metadata":{"namespace":"NAMESPACE","name":"CALLED"},
 "spec":{"parallelism":"50%","completionPolicy":{POLICY},GREETING}}`
 
 func (w *world) broadcast(name, policy string) {
 	w.Helper()
 	pods := strings.ReplaceAll(greeting, "SELECT", `"nodeSelector":{"stories/`+w.ns+`":"yes"},`)
-	w.onEast(strings.ReplaceAll(daily, "GREETING", pods), "NAME", name, "POLICY", policy)
+	w.onEast(strings.ReplaceAll(daily, "GREETING", pods), "CALLED", name, "POLICY", policy)
 }
 
 // greeted are the nodes where a job's pod has said hello.
