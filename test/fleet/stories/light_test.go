@@ -38,6 +38,7 @@ type light struct {
 // hub come last.
 func TestMembersComeAndGo(t *testing.T) {
 	t.Parallel()
+	peace.quiet() // some of them are about seconds
 	aside.Lock()
 	t.Cleanup(aside.Unlock)
 	l := lighten(t)

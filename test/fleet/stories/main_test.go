@@ -98,9 +98,10 @@ func begin(t *testing.T) *world {
 func beside(t *testing.T) *world {
 	t.Helper()
 	testlevel.Need(t, testlevel.E2E)
+	peace.announce() // before any story is told, so that the others know
+	t.Cleanup(peace.leave)
 	t.Parallel()
 	peace.join()
-	t.Cleanup(peace.leave)
 	room <- struct{}{}
 	t.Cleanup(func() { <-room })
 	return enter(t)

@@ -7,11 +7,11 @@ import (
 )
 
 // turns orders the stories of the shared fleet: those that disturb nobody come first, side by side. One that cuts, kills or
-// stops something has the fleet to itself, when none of them is left.
+// stops something has the fleet to itself, when none of them is left, and the machine is less busy then.
 type turns struct {
 	mu      sync.Mutex
 	changed *sync.Cond
-	calm    int // stories that disturb nobody, running or waiting
+	calm    int // stories that disturb nobody, announced and not over
 	alone   bool
 }
 
@@ -21,11 +21,25 @@ func newTurns() *turns {
 	return t
 }
 
-func (t *turns) join() {
+func (t *turns) announce() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calm++
+}
+
+func (t *turns) join() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for t.alone {
+		t.changed.Wait()
+	}
+}
+
+// quiet waits until none of those that disturb nobody is left.
+func (t *turns) quiet() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.calm > 0 {
 		t.changed.Wait()
 	}
 }
@@ -78,17 +92,20 @@ func TestTurnsAreTakenInOrder(t *testing.T) {
 		}
 		begin("first", turn.take)
 		expect("first")
+		turn.announce()
 		begin("calm", turn.join)
 		begin("rough", turn.take)
+		begin("aside", turn.quiet)
 		expect()
 		turn.give()
 		expect("calm")
+		turn.announce()
 		begin("another", turn.join)
 		expect("another") // the rough one waits for all of them
 		turn.leave()
 		expect()
 		turn.leave()
-		expect("rough")
+		expect("rough", "aside")
 		turn.give()
 	})
 }
