@@ -24,7 +24,7 @@ func (c *Counts) add(spec *Spec, p *Pod, now time.Time) {
 	if p.Ready {
 		c.Ready++
 	}
-	if spec.available(p, now) && !p.GateClosed {
+	if spec.available(p, now) {
 		c.Available++
 	}
 	if p.Fresh {

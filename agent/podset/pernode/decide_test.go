@@ -60,6 +60,7 @@ var managing = map[string]row{ // WL-3.5
 func progressive(s *Spec) { s.Progressive = true }
 
 var rolling = map[string]row{ // WL-3.7
+	"a pod in its update is down, whatever Ready says":          {spec: set(3), pods: []Pod{pod("n0", "a"), pod("n1", "a"), pod("n2", "b", closed)}},                                          // WL-3.10
 	"within maxUnavailable, from the highest name down":         {spec: set(3, two), pods: []Pod{pod("n0", "a"), pod("n1", "a"), pod("n2", "a")}, want: []string{"delete n2a", "delete n1a"}}, // WL-3.12.3
 	"what is down costs nothing":                                {spec: set(3), pods: []Pod{pod("n0", "a", down), pod("n1", "a", down), pod("n2", "a")}, want: []string{"delete n0a", "delete n1a", "delete n2a"}},
 	"a new pod that is down uses the budget":                    {spec: set(3), pods: []Pod{pod("n0", "a"), pod("n1", "a"), pod("n2", "b", down)}},

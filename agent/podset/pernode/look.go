@@ -91,7 +91,7 @@ func (p *place) pair() {
 // leaving: the pod is gone, or waits for its preDelete hook.
 func leaving(p *Pod) bool { return p == nil || p.State == podset.PreparingDelete }
 
-// available is WL-0.1; it notes when time alone makes the pod available.
+// available is WL-0.1 and WL-3.10; it notes when time alone makes the pod available.
 func (d *decision) available(p *Pod) bool {
 	if p.Ready && d.spec.MinReady > 0 && !p.ReadySince.IsZero() {
 		d.plan.Wake(p.ReadySince.Add(d.spec.MinReady).Sub(d.now))
@@ -99,8 +99,10 @@ func (d *decision) available(p *Pod) bool {
 	return d.spec.available(p, d.now)
 }
 
+// In the middle of its update a pod is not available, whatever Ready says: a kubelet that has not seen the closed gate yet
+// writes it back.
 func (s *Spec) available(p *Pod, now time.Time) bool {
-	return p.Ready && (s.MinReady <= 0 || !p.ReadySince.IsZero() && !now.Before(p.ReadySince.Add(s.MinReady)))
+	return p.Ready && !p.GateClosed && (s.MinReady <= 0 || !p.ReadySince.IsZero() && !now.Before(p.ReadySince.Add(s.MinReady)))
 }
 
 // desired is how many nodes should have a pod.
