@@ -82,7 +82,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 // try is one attempt. A runtime that is gone, restarting most likely, is waited for: that uses up the attempt's time and
 // not the attempts, or a restart of half a minute would fail every pull of the node.
 func (p *puller) try(ctx context.Context, j *job, w Work, attempt int, limit time.Duration, last error) (there bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("attempt %d of %d took longer than %s", attempt, w.Attempts, limit))
+	late := fmt.Errorf("attempt %d of %d took longer than %s", attempt, w.Attempts, limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	var gone atomic.Bool
 	stop := p.watchSlow(ctx, j, slowness{work: w, attempt: attempt, last: last, gone: &gone})
@@ -99,10 +100,21 @@ func (p *puller) try(ctx context.Context, j *job, w Work, attempt int, limit tim
 		gone.Store(false)
 		j.say(func(s *kruisev1alpha1.ImageTagStatus) { s.Message = "" })
 	}
-	if err != nil && context.Cause(ctx) != nil {
+	switch {
+	case err != nil && context.Cause(ctx) != nil:
 		return false, errors.Join(context.Cause(ctx), unlessTimeout(err))
+	case errors.Is(err, cri.ErrTimeout) && almostOver(ctx):
+		return false, late
 	}
 	return there, err
+}
+
+// ahead is by how much a runtime, which is told our deadline, may see it pass before we do.
+const ahead = time.Second
+
+func almostOver(ctx context.Context) bool {
+	deadline, limited := ctx.Deadline()
+	return limited && time.Until(deadline) < ahead
 }
 
 // untilBack waits until the runtime answers, or the attempt is over.

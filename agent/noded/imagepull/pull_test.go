@@ -3,6 +3,7 @@ package imagepull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,19 @@ func TestPulls(t *testing.T) { // IM-10: progress is 0 or 100
 			work:    func(w *Work) { w.Timeout, w.Attempts = 30*time.Second, 2 },
 			phase:   failing, message: "attempt 2 of 2 took longer than 30s", took: 61 * time.Second, pulls: 2,
 			events: []string{ReasonRetrying, ReasonFailed, ReasonFailed},
+		},
+		"also when the runtime sees the limit pass first": {
+			runtime: &critest.Runtime{OnPull: func(ctx context.Context, _ cri.Pull) error {
+				wait(ctx, 29900*time.Millisecond)
+				return fmt.Errorf("%w: stream reset", cri.ErrTimeout)
+			}},
+			work:  func(w *Work) { w.Timeout, w.Attempts = 30*time.Second, 1 },
+			phase: failing, message: "attempt 1 of 1 took longer than 30s", took: 29900 * time.Millisecond, pulls: 1,
+			events: []string{ReasonFailed, ReasonFailed},
+		},
+		"a time-out of somebody else's is told in their words": {
+			runtime: &critest.Runtime{OnPull: refuse(fmt.Errorf("%w: registry", cri.ErrTimeout), 99)}, work: func(w *Work) { w.Attempts = 1 },
+			phase: failing, message: "timed out: registry", pulls: 1, events: []string{ReasonFailed, ReasonFailed},
 		},
 		"a deadline ends it, with the last words": { // IM-5
 			runtime: &critest.Runtime{OnPull: refuse(words, 99)}, work: func(w *Work) { w.Deadline = 2 * time.Second },
