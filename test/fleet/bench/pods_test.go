@@ -84,14 +84,14 @@ func (w *bench) measure() {
 			return w.client.Patch(w.Context(), set, client.MergeFrom(before))
 		}
 	}
-	web := &set.Spec.Template.Spec.Containers[0]
+	web := func() *corev1.Container { return &set.Spec.Template.Spec.Containers[0] } // each phase reads the set anew
 	w.phase("scale-out", set, func() error { return w.client.Create(w.Context(), set) })
 	w.idle()
 	if w.pods > wanted {
 		return
 	}
-	w.phase("update-in-place", set, change(func() { web.Image = "registry.local/web:v2" }))
-	w.phase("recreate", set, change(func() { web.Env = []corev1.EnvVar{{Name: "VERSION", Value: "3"}} }))
+	w.phase("update-in-place", set, change(func() { web().Image = "registry.local/web:v2" }))
+	w.phase("recreate", set, change(func() { web().Env = []corev1.EnvVar{{Name: "VERSION", Value: "3"}} }))
 	w.phase("scale-in", set, change(func() { set.Spec.Replicas = new(int32(0)) }))
 }
 
