@@ -12,6 +12,7 @@ import (
 	kruisev1alpha1 "github.com/openkruise/kruise-api/apps/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/test/fleet"
@@ -153,7 +154,8 @@ func (w *nodedBench) pull() {
 	})
 }
 
-// probe has every pod probed each second, for a minute after all have an answer.
+// probe has every pod probed each second, for a minute after all have an answer. The probe is a connection: a command each
+// second in each of them is more than two cores have for the runtime, the kubelet and the API server together.
 func (w *nodedBench) probe() {
 	w.Helper()
 	w.make(&kruisev1alpha1.PodProbeMarker{
@@ -161,9 +163,9 @@ func (w *nodedBench) probe() {
 		Spec: kruisev1alpha1.PodProbeMarkerSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
 			Probes: []kruisev1alpha1.PodContainerProbe{{
-				Name: "hello", ContainerName: "web", PodConditionType: "bench.flotilla.dev/hello",
+				Name: "port", ContainerName: "web", PodConditionType: "bench.flotilla.dev/port",
 				Probe: kruisev1alpha1.ContainerProbeSpec{Probe: corev1.Probe{
-					ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/app", "hello"}}}, PeriodSeconds: 1,
+					ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1,
 				}},
 			}},
 		},
@@ -174,7 +176,7 @@ func (w *nodedBench) probe() {
 		known := 0
 		for i := range pods.Items {
 			for _, c := range pods.Items[i].Status.Conditions {
-				if c.Type == "bench.flotilla.dev/hello" && c.Status == corev1.ConditionTrue {
+				if c.Type == "bench.flotilla.dev/port" && c.Status == corev1.ConditionTrue {
 					known++
 				}
 			}
