@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/go-multierror"
 	"github.com/openkruise/kruise-api/apps/pub"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,10 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/flotilla-project/flotilla/agent/podset/inplace"
+	"github.com/flotilla-project/flotilla/pkg/batch"
 )
-
-// fanOut is how many pods are written at a time.
-const fanOut = 16
 
 // Hands carry plans out. They write pods and claims, each write on the
 // condition that the object is what the plan saw, and decide nothing: a write
@@ -92,63 +89,20 @@ func (f *Failure) Unwrap() []error { return []error{f.Scale, f.Update} }
 // are none: trying again does not help them, and the kind reports them.
 func (h Hands) Act(ctx context.Context, set Set, plan Plan) error {
 	now := h.Clock.Now().Truncate(time.Second) // the API server keeps no more
-	refreshed := each(plan.Refresh, func(r Refresh) error { return h.refresh(ctx, set, r, now) })
-	deleted := each(plan.Delete, func(d Delete) error { return h.delete(ctx, set, d) })
-	updated := each(plan.Update, func(u Update) error { return h.update(ctx, set, u, now) })
-	batch := 2
+	refreshed := batch.Each(plan.Refresh, func(r Refresh) error { return h.refresh(ctx, set, r, now) })
+	deleted := batch.Each(plan.Delete, func(d Delete) error { return h.delete(ctx, set, d) })
+	updated := batch.Each(plan.Update, func(u Update) error { return h.update(ctx, set, u, now) })
+	inBatches := batch.Slowly[Create] // WL-0.8
 	if set.InOrder {
-		batch = 1
+		inBatches = batch.InTurn[Create]
 	}
-	created := slowly(plan.Create, batch, func(c Create) error { return h.create(ctx, set, c) })
+	created := inBatches(plan.Create, func(c Create) error { return h.create(ctx, set, c) })
 
 	f := &Failure{Scale: errors.Join(deleted, created), Update: errors.Join(refreshed, updated)}
 	if f.Scale == nil && f.Update == nil {
 		return nil
 	}
 	return f
-}
-
-// each runs do for all items, some at a time, and returns every error.
-func each[T any](items []T, do func(T) error) error {
-	var group multierror.Group
-	free := make(chan struct{}, fanOut)
-	for _, item := range items {
-		free <- struct{}{}
-		group.Go(func() error {
-			defer func() { <-free }()
-			return do(item)
-		})
-	}
-	return failed(group.Wait())
-}
-
-// slowly runs batches that grow by a factor, of 1, 2, 4 and so on; the first
-// batch with a failure is the last, so a quota costs one call and not five
-// hundred. // WL-0.8
-func slowly[T any](items []T, factor int, do func(T) error) error {
-	for size := 1; len(items) > 0; size *= factor {
-		batch := items[:min(size, len(items))]
-		if err := each(batch, do); err != nil {
-			return err
-		}
-		items = items[len(batch):]
-	}
-	return nil
-}
-
-// failed is nil for no errors, and else says the first and counts the others:
-// five hundred pods fail for one reason.
-func failed(all *multierror.Error) error {
-	if all == nil {
-		return nil
-	}
-	all.ErrorFormat = func(errs []error) string {
-		if len(errs) == 1 {
-			return errs[0].Error()
-		}
-		return fmt.Sprintf("%v (and %d more)", errs[0], len(errs)-1)
-	}
-	return all.ErrorOrNil()
 }
 
 // lostRace says that the object is no longer what the plan saw. That is no

@@ -1,4 +1,4 @@
-// Package batch runs many writes: some at a time, or in batches that grow while they succeed. It owns nothing and knows nothing
+// Package batch runs many writes: some at a time, in batches that grow while they succeed, or in turn. It owns nothing and knows nothing
 // of what is written.
 package batch
 
@@ -34,6 +34,16 @@ func Slowly[T any](items []T, do func(T) error) error {
 			return err
 		}
 		items = items[len(next):]
+	}
+	return nil
+}
+
+// InTurn runs one after the other, up to the first that fails.
+func InTurn[T any](items []T, do func(T) error) error {
+	for _, item := range items {
+		if err := do(item); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -56,3 +56,13 @@ func TestSlowlyStopsAfterTheBatchThatFailed(t *testing.T) {
 		}
 	}
 }
+
+func TestInTurnStopsAtTheFirstFailure(t *testing.T) {
+	for bad, want := range map[int]int{0: 1, 3: 4, 200: 100} {
+		w := tried{bad: []int{bad}}
+		err := InTurn(numbers(100), w.do)
+		if d := cmp.Diff(numbers(want), w.items); d != "" || (err == nil) != (bad == 200) {
+			t.Errorf("%d fails: %s, %v", bad, d, err)
+		}
+	}
+}
